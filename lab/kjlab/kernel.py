@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Build guest kernels: allnoconfig plus the fragments in lab/config, checked."""
+import os
+import re
+import shutil
+
+from . import tree
+from .util import BUILD, LAB, VARIANTS, LabError, Stamp, digest, lock, jobs, run, say
+
+# Same source and config give the same bytes, whoever builds them and when.
+REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
+                "KBUILD_BUILD_HOST=lab", "KBUILD_BUILD_VERSION=1", "LOCALVERSION=")
+
+
+def make_args(src, obj, variant):
+    args = ["make", "-s", "-C", src, f"O={obj}", *REPRODUCIBLE,
+            "ARCH=x86_64" if variant == "x86_64" else "ARCH=i386", f"-j{jobs()}"]
+    if shutil.which("ccache"):
+        args.append("CC=ccache gcc")
+    return args
+
+
+def parse(text):
+    """{symbol: value} of a config or fragment; "is not set" is the value n."""
+    found = {}
+    for line in text.splitlines():
+        if m := re.match(r"CONFIG_(\w+)=(.*)$", line):
+            found[m[1]] = m[2]
+        elif m := re.match(r"# CONFIG_(\w+) is not set$", line):
+            found[m[1]] = "n"
+    return found
+
+
+def known_symbols(src):
+    """Symbols the tree's kexec Kconfig files define (jump.config may ask for no others)."""
+    text = "".join(p.read_text() for p in [src / "kernel/Kconfig.kexec",
+                                           *(src / "kernel/kexec_jump").glob("Kconfig*")]
+                   if p.is_file())
+    return set(re.findall(r"^\s*config (\w+)$", text, re.M))
+
+
+def wanted(src, variant, override=None):
+    want = {}
+    for name in ("common", variant):
+        want |= parse((LAB / f"config/{name}.config").read_text())
+    known = known_symbols(src)
+    want |= {s: v for s, v in parse((LAB / "config/jump.config").read_text()).items()
+             if s in known}
+    for symbol, value in (override or {}).items():
+        # Switching the feature off takes its own options (KEXEC_JUMP_*) along.
+        if value == "n":
+            want = {s: v for s, v in want.items() if not s.startswith(symbol + "_")}
+        want[symbol] = value
+    return want
+
+
+def fragment(want):
+    return "".join(f"CONFIG_{s}={v}\n" if v != "n" else f"# CONFIG_{s} is not set\n"
+                   for s, v in want.items())
+
+
+def check_config(text, want):
+    """Every symbol asked for must be in the final config as asked."""
+    have = parse(text)
+    wrong = [f"CONFIG_{s}={v} (is {have.get(s, 'n, or its dependencies are not met')})"
+             for s, v in want.items() if have.get(s, "n") != v]
+    if wrong:
+        raise LabError("the kernel configuration is not what lab/config asks for:\n  "
+                       + "\n  ".join(wrong))
+
+
+def configure(src, obj, variant, want):
+    obj.mkdir(parents=True, exist_ok=True)
+    frag, config = obj / "lab.config", obj / ".config"
+    text = fragment(want)
+    stamp = Stamp(obj / ".lab-config")
+    key = digest(text, *sorted(p for p in src.glob("kernel/Kconfig*")),
+                 *sorted(src.glob("kernel/kexec_jump/Kconfig*")),
+                 src / "arch/x86/Kconfig", src / "Makefile")
+    if not (stamp.fresh(key) and config.is_file()):
+        stamp.clear()
+        frag.write_text(text)
+        old = config.read_bytes() if config.is_file() else None
+        run(*make_args(src, obj, variant), f"KCONFIG_ALLCONFIG={frag}", "allnoconfig",
+            what=f"configuring {variant}")
+        check_config(config.read_text(), want)
+        if old is not None and old == config.read_bytes():
+            # Same answers: do not let make think that everything changed.
+            auto = obj / "include/config/auto.conf"
+            if auto.is_file():
+                before = auto.stat().st_mtime - 1
+                os.utime(config, (before, before))
+        stamp.set(key)
+    check_config(config.read_text(), want)
+
+
+def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
+    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed."""
+    stamp = Stamp(results / ".lab-kernel")
+    key = digest(source, fragment(want), " ".join(REPRODUCIBLE))
+    if stamp.fresh(key) and all((results / f).is_file() for f in ("bzImage", "vmlinux")):
+        return
+    log = results / "kernel.log"
+    results.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    stamp.clear()
+    configure(src, obj, variant, want)
+    first = not (obj / "vmlinux").is_file()
+    say(f"building {results.relative_to(BUILD)}" + (" (a few minutes)" if first else ""))
+    run(*make_args(src, obj, variant), *targets, what=f"building {variant}", log=log)
+    warnings = [l for l in log.read_text().splitlines() if "warning:" in l]
+    for line in warnings[:10]:
+        say(line)
+    for name, made in (("vmlinux", obj / "vmlinux"),
+                       ("bzImage", obj / "arch/x86/boot/bzImage")):
+        # A new file, not new content in the old one: a guest may be reading that.
+        shutil.copy2(made, results / f"{name}.new")
+        os.replace(results / f"{name}.new", results / name)
+    stamp.set(key)
+
+
+def variant_check(variant):
+    if variant not in VARIANTS:
+        raise LabError(f"ARCH={variant}: choose one of {', '.join(VARIANTS)}")
+
+
+def build(variant, jump=True):
+    """The kernel under test. jump=False: the same with CONFIG_KEXEC_JUMP=n."""
+    variant_check(variant)
+    source = tree.compose()
+    home = BUILD / variant
+    if jump:
+        with lock(f"kernel-{variant}"):
+            build_in(tree.TREE, home / "obj", variant, wanted(tree.TREE, variant), source, home)
+        return home
+    build(variant)
+    with lock(f"kernel-{variant}"):
+        obj, results = home / "obj-nojump", home / "nojump"
+        seed(home / "obj", obj)
+        build_in(tree.TREE, obj, variant, wanted(tree.TREE, variant, {"KEXEC_JUMP": "n"}),
+                 source, results)
+    return results
+
+
+def seed(old, new):
+    """Start a build directory from another one, so that little is compiled again."""
+    if old.is_dir() and not new.is_dir():
+        part = new.with_name(new.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        run("cp", "-a", "--reflink=auto", old, part)
+        for name in (".lab-config", "lab.config"):
+            (part / name).unlink(missing_ok=True)
+        part.rename(new)
+
+
+def build_base(variant):
+    """The unpatched base with the same configuration, to measure against."""
+    variant_check(variant)
+    tree.compose()
+    src, home = BUILD / "base/tree", BUILD / "base" / variant
+    with lock("base"):
+        source = tree.worktree(src, "base")
+        build_in(src, home / "obj", variant, wanted(src, variant), source, home)
+    return home
+
+
+def bisect_check(variants=VARIANTS, first=None):
+    """Every commit of the series builds, with the feature on and off."""
+    tree.compose()
+    src = BUILD / "bisect/tree"
+    commits = tree.git("rev-list", "--reverse", "base..HEAD").split()
+    with lock("bisect"):
+        for n, commit in enumerate(commits, 1):
+            if first and n < first:
+                continue
+            source = tree.worktree(src, commit)
+            title = tree.git("log", "-1", "--format=%s", commit)
+            for variant in variants:
+                for value in "yn":
+                    home = BUILD / "bisect" / f"{variant}-{value}"
+                    override = {"KEXEC_JUMP": "n"} if value == "n" else None
+                    say(f"[{n}/{len(commits)}] {title}: {variant}, KEXEC_JUMP={value}")
+                    if value == "n":
+                        seed(BUILD / "bisect" / f"{variant}-y" / "obj", home / "obj")
+                    build_in(src, home / "obj", variant, wanted(src, variant, override),
+                             source, home)
+    say(f"all {len(commits)} commits build")

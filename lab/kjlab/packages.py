@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Debian packages: those the host needs, and those unpacked for the guests.
+
+Host packages are installed. Guest packages and the kernel source are only
+downloaded, through a private apt state per architecture in build/apt that
+reads the host's list of sources: the host gets no foreign architecture.
+"""
+import os
+import re
+import shutil
+import subprocess
+
+from .util import BUILD, LabError, lock, run, say
+
+HOST = ("bc binutils bison ccache cpio e2fsprogs flex gcc gcc-multilib git gzip libc6-dev libelf-dev "
+        "libssl-dev make python3-pexpect python3-pytest qemu-system-x86 xz-utils").split()
+OPTIONAL = {"ccache"}
+GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
+DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
+
+
+def missing(names):
+    p = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
+                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    have = {l.split()[0] for l in p.stdout.splitlines() if l.endswith(" installed")}
+    return [n for n in names if n not in have]
+
+
+def host(names=None):
+    """Install what is missing on the host, as root or with sudo."""
+    need = [n for n in missing(names or HOST) if n not in OPTIONAL]
+    if not need:
+        return
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *need]
+    if os.geteuid():
+        if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"],
+                                                      stderr=subprocess.DEVNULL).returncode:
+            raise LabError(f"these packages are missing: {' '.join(need)}\n"
+                           f"install them with:\n  sudo {' '.join(command)}")
+        command = ["sudo", "-n", *command]
+    say(f"installing {' '.join(need)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        run(*command, env=env)
+    except LabError:
+        # Most likely the package lists are missing or old.
+        run(*command[:command.index("apt-get")], "apt-get", "update", env=env)
+        run(*command, env=env)
+
+
+class Apt:
+    """A private apt state for one architecture."""
+
+    def __init__(self, arch):
+        self.arch, self.dir = arch, BUILD / "apt" / arch
+        for sub in ("state/lists/partial", "cache/archives/partial"):
+            (self.dir / sub).mkdir(parents=True, exist_ok=True)
+        status = self.dir / "status"
+        status.touch()
+        self.opts = []
+        for key, value in {
+                "Dir::State": self.dir / "state", "Dir::State::status": status,
+                "Dir::Cache": self.dir / "cache", "Dir::Log": self.dir,
+                "APT::Architecture": arch, "APT::Architectures": arch,
+                "Acquire::Languages": "none", "APT::Sandbox::User": "root",
+                "APT::Update::Post-Invoke": "", "APT::Update::Post-Invoke-Success": ""}.items():
+            self.opts += ["-o", f"{key}={value}"]
+        self.updated = self.dir / "updated"
+
+    def __call__(self, tool, *args, **kw):
+        return run(tool, *self.opts, *args, what=f"{tool} {' '.join(map(str, args))}", **kw)
+
+    def update(self):
+        say(f"reading the package lists for {self.arch}")
+        try:
+            self("apt-get", "update", "-q")
+        except LabError as e:
+            # One broken third-party source is no reason to stop; a missing package is.
+            say(str(e).splitlines()[-1])
+        self.updated.touch()
+
+    def download(self, names, into):
+        """Download packages; returns their files. One update if something is not found."""
+        into.mkdir(parents=True, exist_ok=True)
+        if not self.updated.exists():
+            self.update()
+        try:
+            self("apt-get", "download", "-q", *names, cwd=into)
+        except LabError:
+            self.update()
+            self("apt-get", "download", "-q", *names, cwd=into)
+        return [newest(into, n, self.arch) for n in names]
+
+
+def newest(into, name, arch):
+    found = [p for a in (arch, "all") for p in into.glob(f"{name}_*_{a}.deb")]
+    if not found:
+        raise LabError(f"no package {name} for {arch}")
+    return max(found, key=lambda p: p.stat().st_mtime)
+
+
+def source_deb(name):
+    """The kernel source package, downloaded once."""
+    host(["dpkg", "apt"])
+    into = BUILD / "dl"
+    if into.is_dir() and list(into.glob(f"{name}_*_all.deb")):
+        return newest(into, name, "all")
+    arch = run("dpkg", "--print-architecture").strip()
+    return Apt(arch).download([name], into)[0]
+
+
+def library_depends(deb):
+    """Library packages a package depends on (first alternative)."""
+    fields = run("dpkg-deb", "-f", deb, "Depends", "Pre-Depends")
+    names = re.findall(r"(?:^\S+:|,)\s*([a-z0-9.+-]+)", fields, re.M)
+    return [n for n in names if re.match(r"lib|zlib", n)]
+
+
+def guest_root(variant):
+    """Directory with the guest packages and the libraries they need, unpacked."""
+    arch = DEB_ARCH[variant]
+    root = BUILD / "debs" / arch
+    with lock(f"debs-{arch}"):
+        if root.is_dir():
+            return root
+        apt, into = Apt(arch), BUILD / "dl"
+        scratch = root.with_name(f"{arch}.part")
+        shutil.rmtree(scratch, ignore_errors=True)
+        todo, seen = list(GUEST), set()
+        say(f"downloading guest packages for {arch}")
+        while todo:
+            batch = [n for n in dict.fromkeys(todo) if n not in seen]
+            if not batch:
+                break
+            seen.update(batch)
+            todo = []
+            for deb in apt.download(batch, into):
+                run("dpkg-deb", "-x", deb, scratch)
+                todo += library_depends(deb)
+        scratch.rename(root)
+    return root
+
+
+def needed(path):
+    """(program interpreter, DT_NEEDED names) of an ELF file."""
+    out = run("readelf", "-W", "-l", "-d", path)
+    interp = re.search(r"program interpreter: ([^]]+)\]", out)
+    return interp and interp[1], re.findall(r"\(NEEDED\).*\[([^]]+)\]", out)
+
+
+def library_closure(root, programs):
+    """{path in the guest: file} for the interpreter and all libraries of `programs`."""
+    have = {}
+    for d in ("lib", "usr/lib"):
+        for path in (root / d).glob("**/*.so*"):
+            have.setdefault(path.name, path)
+    result, todo = {}, list(programs)
+    while todo:
+        interp, names = needed(todo.pop())
+        if interp and interp not in result:
+            result[interp] = have[os.path.basename(interp)].resolve()
+        for name in names:
+            if name not in have:
+                raise LabError(f"no guest package holds {name}")
+            if f"/lib/{name}" not in result:
+                result[f"/lib/{name}"] = have[name].resolve()
+                todo.append(have[name])
+    return result
