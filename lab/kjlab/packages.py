@@ -126,6 +126,7 @@ def guest_root(variant):
         apt, into = Apt(arch), BUILD / "dl"
         scratch = root.with_name(f"{arch}.part")
         shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
         todo, seen = list(GUEST), set()
         say(f"downloading guest packages for {arch}")
         while todo:

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0
+# Short names for the lab's verbs; lab/lab --help lists them all.
+LAB := lab/lab
+# x86_64, i386 or i386-pae; without it: all of them (shell: x86_64)
+ARCH ?=
+export LINUX_SRC
+
+help:
+	@echo 'make tree                 compose the kernel tree in build/tree'
+	@echo 'make series               write the patch series to build/series'
+	@echo 'make kernel [ARCH=]       build guest kernels (x86_64, i386, i386-pae)'
+	@echo 'make initramfs [ARCH=]    build their initramfs and boot disk'
+	@echo 'make shell [ARCH=]        boot a guest and use its shell'
+	@echo 'make check                build everything, run all tests (same as lab/check)'
+	@echo 'make demo                 kexec jump, live (same as lab/demo)'
+	@echo 'make bisect-check         build every commit, CONFIG_KEXEC_JUMP=y and =n'
+	@echo 'make clean                remove build/'
+	@echo 'LINUX_SRC=... takes another kernel tarball or tree as the base.'
+
+tree series clean:
+	$(LAB) $@
+
+kernel initramfs shell bisect-check:
+	$(LAB) $@ $(ARCH)
+
+check demo:
+	lab/$@
+
+.PHONY: help tree series kernel initramfs shell bisect-check check demo clean

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Run a kernel in QEMU and talk to its shell.
+
+The first serial port is the guest's shell, the second its kernel log, so that
+neither disturbs the other. The shell's prompt names the kernel that printed it
+("kernel-A# "), from lab.name= on its command line: that is how a test sees
+which kernel it is talking to after a jump.
+
+    with Guest("x86_64", smp=2) as g:
+        print(g.run("uname -a").out)
+"""
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+import pexpect
+import pexpect.fdpexpect
+
+from .util import BUILD, LabError, run as host_run
+
+PROMPT = r"kernel-(\w+)# "
+# Under emulation on a busy machine everything is slow; a test that hangs is rare.
+BOOT_TIMEOUT = 180
+# What no kernel log may hold.
+TROUBLE = re.compile(
+    r"BUG:|WARNING:|Oops|Call Trace|soft lockup|hard LOCKUP|blocked for more than|rcu: INFO|"
+    r"I/O error|Kernel panic|general protection|Bad page|Unable to|INFO: task|"
+    r"refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
+DISKS = ("virtio", "ahci", "nvme")
+
+
+class GuestError(LabError):
+    pass
+
+
+class Result:
+    """What a command printed, and its exit status."""
+
+    def __init__(self, cmd, rc, out):
+        self.cmd, self.rc, self.out = cmd, rc, out
+
+    def __repr__(self):
+        return f"Result(cmd={self.cmd!r}, rc={self.rc}, out={self.out!r})"
+
+    def check(self):
+        if self.rc:
+            raise GuestError(f"{self.cmd!r} in the guest: exit {self.rc}\n{self.out}")
+        return self
+
+
+def command_line(name="A", mount=True, append=""):
+    """The lab's kernel command line; also right for a kernel that is jumped to (mount=False)."""
+    words = ["console=ttyS1,115200", "ignore_loglevel", f"lab.name={name}", "panic=-1"]
+    if mount:
+        words.append("lab.mount=1")
+    return " ".join(words + ([append] if append else []))
+
+
+class Guest:
+    def __init__(self, variant="x86_64", *, smp=1, memory="512M", cpu=None, name="A", append="",
+                 kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
+                 workdir=None, qemu_args=(), label=None, start=True):
+        """
+        cpu      QEMU's -cpu (default: QEMU's own default, qemu64)
+        name     what the kernel calls itself in its prompt
+        append   more kernel command line
+        kernel   a bzImage other than build/<variant>/bzImage
+        icount   QEMU's -icount, for example "shift=0,sleep=off"
+        blank    size in MB of one more, empty, virtio disk (/dev/vdc), 0 for none
+        workdir  keep disks, sockets and logs here; disks that exist are used as they are,
+                 so that a later guest finds what an earlier one wrote
+        label    name of the saved log when something fails
+        """
+        self.variant, self.smp, self.memory, self.cpu = variant, smp, memory, cpu
+        self.name, self.append, self.icount = name, append, icount
+        self.home = BUILD / variant
+        self.kernel = pathlib.Path(kernel or self.home / "bzImage")
+        self.initrd = pathlib.Path(initrd or self.home / "initramfs.gz")
+        self.disks, self.net, self.blank = disks, net, blank
+        self.qemu_args, self.label = list(qemu_args), label or f"{variant}-{os.getpid()}"
+        self._own_dir = workdir is None
+        # Short: a unix socket's path may have 107 characters.
+        self.dir = pathlib.Path(workdir or tempfile.mkdtemp(prefix="kj-"))
+        self.qemu = self.shell = self._qmp = None
+        self.transcript = b""
+        if start:
+            try:
+                self.start()
+            except BaseException:
+                self.save_artefacts()
+                self.close()
+                raise
+
+    # --- start and end -----------------------------------------------------
+
+    def _disk(self, label, size):
+        image = self.dir / f"{label}.img"
+        if not image.exists():
+            with open(image, "wb") as f:
+                f.truncate(size << 20)
+            if label != "blank":
+                host_run("mke2fs", "-q", "-t", "ext4", "-L", label, "-m", "0", image)
+        return image
+
+    def _argv(self):
+        d = self.dir
+        argv = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-nodefaults", "-no-user-config",
+                "-display", "none", "-no-reboot", "-m", self.memory, "-smp", str(self.smp),
+                "-kernel", self.kernel, "-initrd", self.initrd,
+                "-append", command_line(self.name, append=self.append),
+                "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
+                "-serial", "chardev:shell",
+                "-chardev", f"file,id=log,path={d}/kernel.log", "-serial", "chardev:log",
+                "-qmp", f"unix:{d}/qmp,server=on,wait=off"]
+        if self.cpu:
+            argv += ["-cpu", self.cpu]
+        if self.icount:
+            argv += ["-icount", self.icount]
+        boot = self.home / "boot.img"
+        if boot.is_file():
+            argv += self._drive("boot", boot, "virtio-blk-pci", ",read-only=on")
+        if self.disks:
+            argv += self._drive("virtio", self._disk("virtio", 64), "virtio-blk-pci")
+            argv += self._drive("ahci", self._disk("ahci", 64), "ide-hd,bus=ide.0")
+            argv += self._drive("nvme", self._disk("nvme", 64), "nvme,serial=lab")
+        if self.blank:
+            argv += self._drive("blank", self._disk("blank", self.blank), "virtio-blk-pci")
+        if self.net:
+            for n, card in ((2, "virtio-net-pci"), (3, "e1000")):
+                argv += ["-netdev", f"user,id=net{n},net=10.0.{n}.0/24,host=10.0.{n}.2,ipv6=off",
+                         "-device", f"{card},netdev=net{n},romfile="]
+        return [str(a) for a in argv + self.qemu_args]
+
+    @staticmethod
+    def _drive(ident, image, device, more=""):
+        return ["-blockdev", f"driver=raw,node-name={ident},file.driver=file,"
+                f"file.filename={image}{more}",
+                "-device", f"{device},drive={ident}"]
+
+    def start(self):
+        for path in (self.kernel, self.initrd):
+            if not path.is_file():
+                raise GuestError(f"{path} is missing: make kernel initramfs ARCH={self.variant}")
+        self.dir.mkdir(parents=True, exist_ok=True)
+        for old in ("shell", "qmp", "kernel.log"):
+            (self.dir / old).unlink(missing_ok=True)
+        self.qemu = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL,
+                                     stdout=open(self.dir / "qemu.log", "wb"),
+                                     stderr=subprocess.STDOUT)
+        self._socket = self._connect("shell")
+        self.shell = pexpect.fdpexpect.fdspawn(self._socket.fileno(), timeout=BOOT_TIMEOUT)
+        self.shell.logfile_read = self
+        self.expect_kernel(self.name, BOOT_TIMEOUT)
+
+    def write(self, data):          # pexpect's log of what the guest sent
+        self.transcript = (self.transcript + data)[-200000:]
+
+    def flush(self):
+        pass
+
+    def _connect(self, name):
+        s = socket.socket(socket.AF_UNIX)
+        for _ in range(200):
+            try:
+                s.connect(str(self.dir / name))
+                return s
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self.qemu.poll() is not None:
+                    break
+                time.sleep(0.05)
+        raise GuestError("QEMU did not start:\n"
+                         + (self.dir / "qemu.log").read_text(errors="replace"))
+
+    def close(self):
+        """End QEMU, whatever state the guest is in."""
+        if self.qemu and self.qemu.poll() is None:
+            self.qemu.terminate()
+            try:
+                self.qemu.wait(5)
+            except subprocess.TimeoutExpired:
+                self.qemu.kill()
+                self.qemu.wait()
+        for s in (self._qmp, getattr(self, "_socket", None)):
+            if s:
+                s.close()
+        self._qmp = self._socket = None
+        if self._own_dir:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            self.save_artefacts()
+        self.close()
+
+    def power_off(self, timeout=60):
+        self.send("sync; poweroff -f")
+        self.wait(timeout)
+
+    def wait(self, timeout=60):
+        """Wait until QEMU ends (guest powered off, or reset: -no-reboot)."""
+        try:
+            self.qemu.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise GuestError(self._story("the guest did not power off")) from None
+
+    # --- shell -------------------------------------------------------------
+
+    def send(self, cmd):
+        """Type a command, do not wait."""
+        if "\n" in cmd or len(cmd) > 4000:
+            raise ValueError("one line of at most 4000 characters")
+        self.shell.send(cmd + "\n")
+
+    def expect_kernel(self, name, timeout=BOOT_TIMEOUT):
+        """Wait for the prompt of kernel `name`: it has booted, or has come back."""
+        self._expect(PROMPT, timeout, f"waiting for kernel {name}'s prompt")
+        got = self.shell.match[1].decode()
+        if got != name:
+            raise GuestError(self._story(f"waited for kernel {name}, kernel {got} answered"))
+        # Whatever the other kernel left half-printed is of no interest.
+        return self.shell.before.decode(errors="replace")
+
+    def jump(self, cmd="kexec -e", to="B", timeout=BOOT_TIMEOUT):
+        """Type the command that jumps and wait for the other kernel's prompt."""
+        self.send(cmd)
+        return self.expect_kernel(to, timeout)
+
+    def run(self, cmd, timeout=60):
+        """Run a command in the guest's shell (sh); its stdin is empty."""
+        ident = uuid.uuid4().hex[:12]
+        # The marks are assembled by the guest's shell, so an echo of this line is no match.
+        line = (f"echo '@''b{ident}'; eval {shlex.quote(cmd)} </dev/null; "
+                f"echo '@''e{ident}' $?")
+        if "\n" in cmd:
+            raise ValueError("one line, please: join commands with ';'")
+        if len(line) > 4000:
+            raise ValueError("too long for a terminal line: split it")
+        self.shell.send(line + "\n")
+        what = f"running {cmd!r}"
+        self._expect(f"@b{ident}\r?\n", timeout, what)
+        # The prompt without the end mark: the command ended the shell itself.
+        which = self._expect([rf"@e{ident} (\d+)\r?\n", "(?:^|\n)" + PROMPT], timeout, what)
+        out = self.shell.before.decode(errors="replace").replace("\r\n", "\n")
+        if which:
+            raise GuestError(self._story(f"{cmd!r} ended the shell:\n{out}"))
+        rc = int(self.shell.match[1])
+        self._expect(PROMPT, timeout, what)
+        return Result(cmd, rc, out.strip("\n"))
+
+    def _expect(self, pattern, timeout, what):
+        try:
+            return self.shell.expect(pattern, timeout=timeout)
+        except pexpect.TIMEOUT:
+            raise GuestError(self._story(f"{what}: nothing after {timeout} s")) from None
+        except (pexpect.EOF, OSError):
+            raise GuestError(self._story(f"{what}: the guest ended (reset or power off)")) from None
+
+    # --- looking in --------------------------------------------------------
+
+    def log(self):
+        """The kernels' log so far (of all kernels that ran in this guest)."""
+        path = self.dir / "kernel.log"
+        return path.read_text(errors="replace").replace("\r\n", "\n") if path.exists() else ""
+
+    def trouble(self, allow=()):
+        """Lines of the log that no healthy kernel prints, except those matching `allow`."""
+        return [l for l in self.log().splitlines()
+                if TROUBLE.search(l) and not any(re.search(a, l) for a in allow)]
+
+    def check_log(self, allow=()):
+        lines = self.trouble(allow)
+        if lines:
+            raise GuestError(self._story("the kernel log has trouble:\n  " + "\n  ".join(lines[:10])))
+
+    def qmp(self, execute, **arguments):
+        if self._qmp is None:
+            self._qmp = self._connect("qmp")
+            self._qmp.settimeout(30)
+            self._lines = self._qmp.makefile("r")
+            self._lines.readline()
+            self.qmp("qmp_capabilities")
+        self._qmp.sendall(json.dumps({"execute": execute, "arguments": arguments}).encode())
+        while True:
+            answer = json.loads(self._lines.readline())
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise GuestError(f"QEMU: {execute}: {answer['error']['desc']}")
+
+    def monitor(self, line):
+        """A command of QEMU's human monitor: nmi, info registers, xp/4wx 0x1000 ..."""
+        return self.qmp("human-monitor-command", **{"command-line": line})
+
+    def _story(self, headline):
+        tail = "\n".join(self.log().splitlines()[-25:])
+        typed = self.transcript.decode(errors="replace")[-1500:]
+        state = "" if not self.qemu or self.qemu.poll() is None else \
+            f" (QEMU exited with {self.qemu.returncode})"
+        return (f"{headline}{state}\n--- end of the serial shell ---\n{typed}\n"
+                f"--- end of the kernel log ---\n{tail}")
+
+    def save_artefacts(self):
+        """Keep the logs of a guest that failed in build/test-logs."""
+        into = BUILD / "test-logs" / re.sub(r"[^\w.,=-]+", "_", self.label)
+        into.mkdir(parents=True, exist_ok=True)
+        (into / "shell.log").write_bytes(self.transcript)
+        for name in ("kernel.log", "qemu.log"):
+            if (self.dir / name).exists():
+                shutil.copy(self.dir / name, into)
+        return into
+
+
+def interactive(variant, smp=1, memory="512M", cpu=None, append=""):
+    """The guest's shell on this terminal; the kernel's log goes to a file."""
+    g = Guest(variant, smp=smp, memory=memory, cpu=cpu,
+              append=f"lab.human=1 {append}".strip(), start=False)
+    argv = g._argv()
+    at = argv.index("-chardev")
+    argv[at:at + 4] = ["-chardev", "stdio,id=shell,signal=off,mux=on",
+                       "-serial", "chardev:shell", "-mon", "shell"]
+    keep = BUILD / "test-logs"
+    keep.mkdir(parents=True, exist_ok=True)
+    print("lab: Ctrl-A X ends QEMU, poweroff -f ends the guest", file=sys.stderr)
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.call(argv)
+    finally:
+        signal.signal(signal.SIGINT, old)
+        if (g.dir / "kernel.log").exists():
+            shutil.copy(g.dir / "kernel.log", keep / "shell-kernel.log")
+            print(f"lab: the kernel log is in {keep}/shell-kernel.log", file=sys.stderr)
+        g.close()

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the lab itself promises: the other tests stand on it."""
+import re
+
+import pytest
+
+from kjlab import kernel, tree
+from kjlab.echo import EchoServer
+from kjlab.guest import GuestError
+from kjlab.util import LabError
+
+VARIANTS = ("x86_64", "i386", "i386-pae")
+
+
+def fields(line):
+    return dict(re.findall(r"(\w+)=(\w+)", line))
+
+
+@pytest.mark.parametrize("variant,smp", [("x86_64", 1), ("x86_64", 4), ("i386", 1), ("i386", 2),
+                                         ("i386-pae", 2)])
+def test_guest_boots(boot, variant, smp):
+    g = boot(variant, smp=smp)
+    assert int(g.run("nproc").check().out) == smp
+    machine = "x86_64" if variant == "x86_64" else "i686"
+    assert g.run("uname -m").out == machine
+    assert g.run("ls /boot").out.split() == ["bzImage", "lost+found", "rootfs.gz"]
+    g.power_off()
+
+
+def test_guest_shell(boot):
+    g = boot("x86_64", disks=False, net=False)
+    assert g.run("false").rc == 1
+    assert g.run("printf 'a b\\n  c'").out == "a b\n  c"
+    assert g.run("echo \"it's $((6 * 7))\" '$HOME'").out == "it's 42 $HOME"
+    assert g.run("cat").out == ""               # stdin is empty, the next command is safe
+    g.run("cd /tmp; x=1")                       # the shell keeps its state
+    assert g.run("pwd; echo $x").out == "/tmp\n1"
+    assert len(g.run("seq 20000").out.split()) == 20000
+    with pytest.raises(GuestError, match="nothing after 1 s"):
+        g.run("sleep 5", timeout=1)
+    g.expect_kernel("A")
+    with pytest.raises(GuestError, match="ended the shell"):
+        g.run("exit 3")
+    g.expect_kernel("A")
+    assert g.run("echo again").out == "again"
+    assert "running" in g.monitor("info status")
+
+
+def test_kernel_log_is_checked(boot):
+    g = boot("x86_64", disks=False, net=False, allow=["made up"])
+    g.check_log()
+    g.run("echo 'BUG: made up' >/dev/kmsg")
+    with pytest.raises(GuestError, match="BUG: made up"):
+        g.check_log()
+
+
+def test_workload(boot, variant):
+    with EchoServer() as echo:
+        g = boot(variant, smp=2)
+        g.run("lab-disks").check()
+        g.run("lab-net").check()
+        g.run(f"workload start -t 10.0.2.2:{echo.port} -t 10.0.3.2:{echo.port} "
+              "/mnt/virtio /mnt/ahci /mnt/nvme").check()
+        g.run("sleep 5")
+        now = fields(g.run("workload status").check().out)
+        assert now["mem"] == "ok" and now["errors"] == "0"
+        assert int(now["counter"]) > 50
+        for what in ("mem_rounds", "disk_rounds", "tcp_rounds"):
+            assert int(now[what]) > 0, what
+        g.run("workload stop").check()
+        g.run("lab-disks -u").check()
+
+
+def test_workload_notices(boot):
+    """An echo server that goes away is an error, not silence."""
+    g = boot("x86_64", disks=False)
+    g.run("lab-net").check()
+    g.run("workload start -m 1 -t 10.0.2.2:1 /nowhere").check()
+    g.run("sleep 2")
+    r = g.run("workload stop")
+    assert r.rc == 1
+    assert "connect" in r.out and "open: No such file" in r.out
+
+
+def test_small_programs(boot, variant):
+    g = boot(variant, disks=False, net=False)
+    filled = g.run("memfill 0x5a5a5a5a5a5a5a5a 64").check().out
+    assert filled == "filled=65536 kB ok"
+    g.run("echo hello >/tmp/f").check()
+    assert g.run("pagesum /tmp/f").check().out.split()[1] == "1"
+    assert g.run("pagesum /tmp/f").out == g.run("cp /tmp/f /tmp/g; pagesum /tmp/g").out.replace("g", "f")
+    assert "errno=" in g.run("kload -e 0x1000 -s 0x1001:0x10").out
+    assert g.run("kload -u").check().out == "kexec_load: ok"
+    assert "errno=22" in g.run("kjreboot").out
+    for program in ("kexec --version", "makedumpfile --version"):
+        g.run(program).check()
+
+
+def test_memfill_takes_nearly_everything(boot):
+    g = boot("i386", disks=False, net=False, memory="256M")
+    kb = int(re.search(r"filled=(\d+) kB ok", g.run("memfill 0x1234", timeout=180).check().out)[1])
+    assert kb > 150 << 10
+
+
+def test_config_is_checked():
+    have = "CONFIG_KEXEC=y\n# CONFIG_SMP is not set\n"
+    kernel.check_config(have, {"KEXEC": "y", "SMP": "n", "UNHEARD_OF": "n"})
+    with pytest.raises(LabError, match="CONFIG_SMP=y"):
+        kernel.check_config(have, {"SMP": "y"})
+    with pytest.raises(LabError, match="CONFIG_UNHEARD_OF=y"):
+        kernel.check_config(have, {"UNHEARD_OF": "y"})
+
+
+def test_feature_off_takes_its_options_along():
+    want = kernel.wanted(tree.TREE, "x86_64", {"KEXEC_JUMP": "n"})
+    assert want["KEXEC_JUMP"] == "n"
+    assert not [s for s in want if s.startswith("KEXEC_JUMP_")]
+
+
+def test_patch_file_format(tmp_path):
+    p = tmp_path / "0001-x.patch"
+    p.write_text("From: x\nSubject: [PATCH] kexec: do a\n thing\n\nWhy.\n\n"
+                 "Overlay: kernel/a.c\nOverlay: kernel/b.c\n\nSigned-off-by: X <x@y>\n---\n")
+    patch = tree.Patch(p)
+    assert patch.message == "kexec: do a thing\n\nWhy.\n\nSigned-off-by: X <x@y>\n"
+    assert patch.overlay == ["kernel/a.c", "kernel/b.c"]
+    assert not patch.has_diff
+
+
+def test_composing_is_idempotent():
+    assert tree.compose() == tree.compose()
+    before = tree.git("rev-parse", "HEAD")
+    tree.compose(force=True)
+    assert tree.git("rev-parse", "HEAD") == before
