@@ -34,7 +34,7 @@ BOOT_TIMEOUT = 180
 # What no kernel log may hold.
 TROUBLE = re.compile(
     r"BUG:|WARNING:|Oops|Call Trace|soft lockup|hard LOCKUP|blocked for more than|rcu: INFO|"
-    r"I/O error|Kernel panic|general protection|Bad page|Unable to|INFO: task|"
+    r"I/O error|Kernel panic|general protection|Bad page|[Uu]nable to handle|INFO: task|"
     r"refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
 DISKS = ("virtio", "ahci", "nvme")
 
