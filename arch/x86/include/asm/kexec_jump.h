@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kexec jump on x86: layout of the jump page, for C and for the trampoline.
+ *
+ * offset 0	struct kexec_jump_header
+ *	  0x400	the trampoline, copied from kexec_jump_{32,64}.S
+ *	  0xc00	struct kexec_jump_state: what the trampoline saves and needs
+ */
+#ifndef _ASM_X86_KEXEC_JUMP_H
+#define _ASM_X86_KEXEC_JUMP_H
+
+#define KEXEC_JUMP_CODE		0x400
+#define KEXEC_JUMP_STATE	0xc00
+
+/* Offsets in struct kexec_jump_state; all fields are 8 bytes apart. */
+#define KJ_SP			0x00
+#define KJ_CR0			0x08
+#define KJ_CR3			0x10
+#define KJ_CR4			0x18
+#define KJ_EFER			0x20
+#define KJ_GS_BASE		0x28
+#define KJ_KERNEL_CR3		0x30
+#define KJ_IDENTITY_CR3		0x38
+#define KJ_MAP			0x40
+#define KJ_STACK		0x48
+#define KJ_ENTRY		0x50
+#define KJ_NEXT_ENTRY		0x58
+#define KJ_RESUME		0x60
+#define KJ_HAS_EFER		0x68
+#define KJ_KERNEL_GDT		0x70
+#define KJ_KERNEL_IDT		0x80
+#define KJ_PEER_GDT		0x90
+#define KJ_PEER_IDT		0xa0
+#define KJ_GDT			0xb0
+
+/* Entries of the backup map: the IND_* flags of <linux/kexec.h> */
+#define KJ_MAP_DESTINATION	0x1
+#define KJ_MAP_INDIRECTION	0x2
+#define KJ_MAP_SOURCE		0x8
+
+/* The peer gets the segments the boot protocol asks for: CS 0x10, DS 0x18. */
+#define KJ_PEER_CS		0x10
+#define KJ_PEER_DS		0x18
+
+#ifndef __ASSEMBLY__
+
+#include <linux/types.h>
+
+/**
+ * struct kexec_jump_state - data of the trampoline, in the jump page
+ * @sp:		stack pointer (virtual) with the callee-saved registers on it
+ * @cr0:	CR0 of this kernel
+ * @cr3:	CR3 of this kernel
+ * @cr4:	CR4 of this kernel
+ * @efer:	MSR_EFER of this kernel, if @has_efer
+ * @gs_base:	x86_64: MSR_GS_BASE of this kernel
+ * @kernel_cr3:	page tables that map this kernel and the jump page at its
+ *		physical address; valid while this kernel's memory is in place
+ * @identity_cr3: x86_64: page tables outside the window that map all of
+ *		physical memory to itself, and nothing else
+ * @map:	physical address of the backup map
+ * @stack:	physical address of the top word of the stack the peer gets
+ * @entry:	physical address of the peer
+ * @next_entry:	what the peer left at the top of its stack
+ * @resume:	virtual address of kexec_jump_resume() in this kernel
+ * @has_efer:	MSR_EFER exists (always on x86_64)
+ * @kernel_gdt:	GDT register of this kernel
+ * @kernel_idt:	IDT register of this kernel
+ * @peer_gdt:	GDT register for the peer, describes @gdt
+ * @peer_idt:	IDT register for the peer: no IDT
+ * @gdt:	flat code at KJ_PEER_CS, flat data at KJ_PEER_DS
+ */
+struct kexec_jump_state {
+	u64 sp;
+	u64 cr0;
+	u64 cr3;
+	u64 cr4;
+	u64 efer;
+	u64 gs_base;
+	u64 kernel_cr3;
+	u64 identity_cr3;
+	u64 map;
+	u64 stack;
+	u64 entry;
+	u64 next_entry;
+	u64 resume;
+	u64 has_efer;
+	u8 kernel_gdt[16];
+	u8 kernel_idt[16];
+	u8 peer_gdt[16];
+	u8 peer_idt[16];
+	u64 gdt[4];
+};
+
+/**
+ * struct arch_kexec_jump - x86 part of struct kexec_jump
+ * @stack:	page the peer's stack pointer points into at its entry
+ * @kernel_pgd:	x86_64: root of kexec_jump_state.kernel_cr3
+ * @identity_pgd: x86_64: root of kexec_jump_state.identity_cr3
+ */
+struct arch_kexec_jump {
+	struct page *stack;
+#ifdef CONFIG_X86_64
+	void *kernel_pgd;
+	void *identity_pgd;
+#endif
+};
+
+/* kexec_jump_{32,64}.S: the code that is copied into the jump page */
+extern const char kexec_jump_trampoline[], kexec_jump_trampoline_end[];
+extern const char kexec_jump_out[], kexec_jump_back[];
+
+asmlinkage unsigned long kexec_jump_go(void *page, unsigned long page_pa);
+void kexec_jump_resume(void);
+
+#endif /* __ASSEMBLY__ */
+#endif /* _ASM_X86_KEXEC_JUMP_H */

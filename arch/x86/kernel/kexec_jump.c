@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump on x86: the jump page, its page tables, going and coming back.
+ *
+ * The code that runs while this kernel's memory is not in place is in
+ * kexec_jump_{32,64}.S.
+ */
+#define pr_fmt(fmt) "kexec_jump: " fmt
+
+#include <linux/cc_platform.h>
+#include <linux/ftrace.h>
+#include <linux/kexec.h>
+#include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/pfn.h>
+#include <linux/pgtable.h>
+#include <linux/string.h>
+#include <linux/suspend.h>
+
+#include <asm/apic.h>
+#include <asm/cpu.h>
+#include <asm/cpufeature.h>
+#include <asm/debugreg.h>
+#include <asm/hpet.h>
+#include <asm/init.h>
+#include <asm/io_apic.h>
+#include <asm/kexec_jump.h>
+#include <asm/msr.h>
+#include <asm/pci-direct.h>
+#include <asm/reboot.h>
+#include <asm/set_memory.h>
+#include <asm/smp.h>
+#include <asm/tlbflush.h>
+
+#include "../../../kernel/kexec_jump/internal.h"
+
+#define CHECK_OFFSET(offset, field) \
+	static_assert(offsetof(struct kexec_jump_state, field) == (offset))
+CHECK_OFFSET(KJ_SP, sp);
+CHECK_OFFSET(KJ_CR0, cr0);
+CHECK_OFFSET(KJ_CR3, cr3);
+CHECK_OFFSET(KJ_CR4, cr4);
+CHECK_OFFSET(KJ_EFER, efer);
+CHECK_OFFSET(KJ_GS_BASE, gs_base);
+CHECK_OFFSET(KJ_KERNEL_CR3, kernel_cr3);
+CHECK_OFFSET(KJ_IDENTITY_CR3, identity_cr3);
+CHECK_OFFSET(KJ_MAP, map);
+CHECK_OFFSET(KJ_STACK, stack);
+CHECK_OFFSET(KJ_ENTRY, entry);
+CHECK_OFFSET(KJ_NEXT_ENTRY, next_entry);
+CHECK_OFFSET(KJ_RESUME, resume);
+CHECK_OFFSET(KJ_HAS_EFER, has_efer);
+CHECK_OFFSET(KJ_KERNEL_GDT, kernel_gdt);
+CHECK_OFFSET(KJ_KERNEL_IDT, kernel_idt);
+CHECK_OFFSET(KJ_PEER_GDT, peer_gdt);
+CHECK_OFFSET(KJ_PEER_IDT, peer_idt);
+CHECK_OFFSET(KJ_GDT, gdt);
+
+static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
+static_assert(KEXEC_JUMP_STATE + sizeof(struct kexec_jump_state) <= PAGE_SIZE);
+static_assert(KJ_MAP_DESTINATION == IND_DESTINATION);
+static_assert(KJ_MAP_INDIRECTION == IND_INDIRECTION);
+static_assert(KJ_MAP_SOURCE == IND_SOURCE);
+
+/* Conventional memory of a PC ends here, or below where firmware keeps some. */
+#define LOW_MEMORY_END	(640UL * 1024)
+
+static struct kexec_jump_state *jump_state(const struct kexec_jump *jump)
+{
+	return page_address(jump->page) + KEXEC_JUMP_STATE;
+}
+
+/*
+ * A kernel starts its secondary CPUs and changes paging modes in low memory,
+ * whatever window it was given, and kexec-tools tells it that it may.
+ */
+int arch_kexec_jump_low_window(struct kexec_jump *jump)
+{
+	u64 addr;
+	int error;
+
+	for (addr = 0; addr < LOW_MEMORY_END; addr += PAGE_SIZE) {
+		if (kexec_jump_in_window(jump, addr) ||
+		    !page_is_ram(PFN_DOWN(addr)))
+			continue;
+		error = kexec_jump_add_range(jump, addr, addr + PAGE_SIZE);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+u64 arch_kexec_jump_entry(const struct kexec_jump *jump)
+{
+	return page_to_phys(jump->page) + KEXEC_JUMP_CODE +
+	       (kexec_jump_back - kexec_jump_trampoline);
+}
+
+/* Paging depth cannot be changed where kernels meet, so it must be the same. */
+u64 arch_kexec_jump_flags(void)
+{
+	return pgtable_l5_enabled() ? KEXEC_JUMP_5LEVEL : 0;
+}
+
+#ifdef CONFIG_X86_64
+
+static void *alloc_table(void *jump)
+{
+	struct page *page = kexec_jump_alloc_control_page(jump);
+
+	return page ? page_address(page) : NULL;
+}
+
+/*
+ * Two sets of page tables that share their lower half, all of physical memory
+ * mapped to itself. The upper half is empty in the first, which is used while
+ * the memory it would map may be the peer's (not even speculation may follow
+ * it then), and the kernel's in the second.
+ */
+static int prepare_page_tables(struct kexec_jump *jump)
+{
+	struct x86_mapping_info info = {
+		.alloc_pgt_page	= alloc_table,
+		.context	= jump,
+		.page_flag	= __PAGE_KERNEL_LARGE_EXEC,
+		.kernpg_flag	= _KERNPG_TABLE_NOENC,
+		.direct_gbpages	= direct_gbpages,
+	};
+	struct arch_kexec_jump *arch = &jump->arch;
+	int error;
+
+	arch->identity_pgd = alloc_table(jump);
+	arch->kernel_pgd = alloc_table(jump);
+	if (!arch->identity_pgd || !arch->kernel_pgd)
+		return -ENOMEM;
+
+	error = kexec_map_identity(&info, arch->identity_pgd);
+	/* A peer's jump page may be in memory this kernel does not call RAM. */
+	if (!error)
+		error = kernel_ident_mapping_init(&info, arch->identity_pgd,
+						  jump->entry & PAGE_MASK,
+						  (jump->entry & PAGE_MASK) + PAGE_SIZE);
+	if (error)
+		return error;
+
+	memcpy(arch->kernel_pgd, arch->identity_pgd, PAGE_SIZE / 2);
+	memcpy(arch->kernel_pgd + PAGE_SIZE / 2,
+	       (void *)init_top_pgt + PAGE_SIZE / 2, PAGE_SIZE / 2);
+	return 0;
+}
+
+static void set_page_tables(struct kexec_jump *jump)
+{
+	struct kexec_jump_state *state = jump_state(jump);
+
+	state->kernel_cr3 = __pa(jump->arch.kernel_pgd);
+	state->identity_cr3 = __pa(jump->arch.identity_pgd);
+	state->has_efer = 1;
+}
+
+static void clean_page_tables(struct kexec_jump *jump)
+{
+}
+
+#else /* CONFIG_X86_32 */
+
+/* The trampoline runs without paging; initial_page_table leads there. */
+static int prepare_page_tables(struct kexec_jump *jump)
+{
+	return set_memory_x((unsigned long)page_address(jump->page), 1);
+}
+
+static void set_page_tables(struct kexec_jump *jump)
+{
+	struct kexec_jump_state *state = jump_state(jump);
+
+	state->kernel_cr3 = __pa_symbol(initial_page_table);
+	state->has_efer = boot_cpu_has(X86_FEATURE_NX);
+}
+
+static void clean_page_tables(struct kexec_jump *jump)
+{
+	set_memory_nx((unsigned long)page_address(jump->page), 1);
+}
+
+#endif
+
+int arch_kexec_jump_prepare(struct kexec_jump *jump)
+{
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT)) {
+		pr_err("not supported with encrypted memory\n");
+		return -EOPNOTSUPP;
+	}
+	if (boot_cpu_data.cpuid_level < 0) {
+		pr_err("not supported on a CPU without CPUID\n");
+		return -EOPNOTSUPP;
+	}
+	if (WARN_ON(kexec_jump_trampoline_end - kexec_jump_trampoline >
+		    KEXEC_JUMP_STATE - KEXEC_JUMP_CODE))
+		return -EOPNOTSUPP;
+
+	jump->arch.stack = kexec_jump_alloc_control_page(jump);
+	if (!jump->arch.stack)
+		return -ENOMEM;
+	return prepare_page_tables(jump);
+}
+
+/* A GDT or IDT register: limit and linear address. */
+static void set_table_register(u8 *reg, u64 address, u16 limit)
+{
+	memcpy(reg, &limit, sizeof(limit));
+	memcpy(reg + sizeof(limit), &address, sizeof(address));
+}
+
+void arch_kexec_jump_complete(struct kexec_jump *jump)
+{
+	struct kexec_jump_state *state = jump_state(jump);
+	u64 state_pa = page_to_phys(jump->page) + KEXEC_JUMP_STATE;
+
+	memcpy(page_address(jump->page) + KEXEC_JUMP_CODE, kexec_jump_trampoline,
+	       kexec_jump_trampoline_end - kexec_jump_trampoline);
+
+	state->map = kexec_jump_map_address(jump);
+	/* Room for a word above, whatever the word's size. */
+	state->stack = page_to_phys(jump->arch.stack) + PAGE_SIZE - 16;
+	state->resume = (unsigned long)kexec_jump_resume;
+	set_page_tables(jump);
+
+	/* Flat, 4 GB, present; code is 64-bit where the kernel is. */
+	state->gdt[KJ_PEER_CS / 8] = IS_ENABLED(CONFIG_X86_64) ?
+				     0x00af9b000000ffffULL : 0x00cf9b000000ffffULL;
+	state->gdt[KJ_PEER_DS / 8] = 0x00cf93000000ffffULL;
+	set_table_register(state->peer_gdt, state_pa + KJ_GDT,
+			   sizeof(state->gdt) - 1);
+	set_table_register(state->peer_idt, 0, 0);
+}
+
+void arch_kexec_jump_cleanup(struct kexec_jump *jump)
+{
+	if (jump->arch.stack)
+		clean_page_tables(jump);
+}
+
+/*
+ * Offline CPUs may sit in MWAIT, and wake when the monitored line is written,
+ * as an exchange would. Those are sent to HLT; only INIT gets them out again.
+ */
+void arch_kexec_jump_park_cpus(void)
+{
+#ifdef CONFIG_SMP
+	smp_kick_mwait_play_dead();
+#endif
+}
+
+/* What a booting kernel expects of timers and interrupt controllers. */
+static void interrupts_to_boot_mode(void)
+{
+#ifdef CONFIG_X86_IO_APIC
+	clear_IO_APIC();
+#endif
+	lapic_shutdown();
+	restore_boot_irq_mode();
+#ifdef CONFIG_HPET_TIMER
+	hpet_disable();
+#endif
+}
+
+static unsigned long go(struct kexec_jump *jump)
+{
+	jump_state(jump)->entry = jump->entry;
+	return kexec_jump_go(page_address(jump->page), page_to_phys(jump->page));
+}
+
+unsigned long notrace arch_kexec_jump(struct kexec_jump *jump)
+{
+	int ftrace = __ftrace_enabled_save();
+	unsigned long next;
+	u64 s_cet = 0;
+
+	if (cpu_feature_enabled(X86_FEATURE_IBT))
+		rdmsrl(MSR_IA32_S_CET, s_cet);
+	hw_breakpoint_disable();
+	cet_disable();
+	interrupts_to_boot_mode();
+
+	next = go(jump);
+
+	if (cpu_feature_enabled(X86_FEATURE_IBT))
+		wrmsrl(MSR_IA32_S_CET, s_cet);
+	hw_breakpoint_restore();
+	__ftrace_enabled_restore(ftrace);
+	return next;
+}
+
+/*
+ * Devices of a kernel that panicked were not suspended. Their DMA must not go
+ * on into memory that is the preserved kernel's a moment later. Configuration
+ * space is accessed directly: any lock may be held.
+ */
+static void stop_dma(void)
+{
+#ifdef CONFIG_PCI
+	unsigned int bus, slot, func;
+
+	if (!early_pci_allowed())
+		return;
+	for (bus = 0; bus < 256; bus++) {
+		for (slot = 0; slot < 32; slot++) {
+			for (func = 0; func < 8; func++) {
+				u16 command;
+				u8 type;
+
+				if (read_pci_config_16(bus, slot, func,
+						       PCI_VENDOR_ID) == 0xffff) {
+					if (!func)
+						break;
+					continue;
+				}
+				type = read_pci_config_byte(bus, slot, func,
+							    PCI_HEADER_TYPE);
+				command = read_pci_config_16(bus, slot, func,
+							     PCI_COMMAND);
+				if ((type & PCI_HEADER_TYPE_MASK) ==
+				    PCI_HEADER_TYPE_NORMAL)
+					write_pci_config_16(bus, slot, func, PCI_COMMAND,
+							    command & ~PCI_COMMAND_MASTER);
+				if (!func && !(type & PCI_HEADER_TYPE_MFD))
+					break;
+			}
+		}
+	}
+#endif
+}
+
+static struct kexec_jump *panic_jump;
+static bool others_stopped;
+
+static void __noreturn leave_for_good(void)
+{
+	stop_dma();
+	hw_breakpoint_disable();
+	cet_disable();
+	interrupts_to_boot_mode();
+	go(panic_jump);
+	/* Nobody resumes a kernel that died. */
+	for (;;)
+		halt();
+}
+
+#ifdef CONFIG_SMP
+/* Runs in NMI context on every CPU but the one that panicked. */
+static void stop_this_cpu_for_jump(int cpu, struct pt_regs *regs)
+{
+	if (cpu)
+		return;
+	/* The preserved kernel is to be resumed on the boot CPU: on this one. */
+	while (!READ_ONCE(others_stopped))
+		cpu_relax();
+	leave_for_good();
+}
+#endif
+
+void arch_kexec_jump_from_panic(struct kexec_jump *jump)
+{
+	bool on_boot_cpu = !smp_processor_id();
+
+	panic_jump = jump;
+#ifdef CONFIG_SMP
+	nmi_shootdown_cpus(stop_this_cpu_for_jump);
+#endif
+	if (on_boot_cpu)
+		leave_for_good();
+	WRITE_ONCE(others_stopped, true);
+	for (;;)
+		halt();
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump on x86: a kernel that was jumped to keeps to its window.
+ */
+#define pr_fmt(fmt) "kexec_jump: " fmt
+
+#include <linux/init.h>
+#include <linux/memory_hotplug.h>
+
+#include <asm/e820/api.h>
+
+#include "../../../kernel/kexec_jump/internal.h"
+
+/* What lies between the pieces of the window is no RAM of this kernel. */
+static void __init take_away(u64 start, u64 end)
+{
+	if (start < end)
+		e820__range_update(start, end - start, E820_TYPE_RAM,
+				   E820_TYPE_RESERVED);
+}
+
+/**
+ * kexec_jump_confine_memory - trim the memory map to the window
+ *
+ * Called by setup_arch() when the command line has been parsed and no memory
+ * has been handed out. Does nothing in a kernel that was not jumped to.
+ */
+void __init kexec_jump_confine_memory(void)
+{
+	const struct kexec_jump_header *header = kexec_jump_find_preserved();
+	u64 covered_to = 0;
+	unsigned int i;
+
+	if (!header)
+		return;
+	for (i = 0; i < header->nr_ranges; i++) {
+		take_away(covered_to, header->window[i].start);
+		covered_to = header->window[i].end;
+	}
+	take_away(covered_to, U64_MAX);
+	e820__update_table(e820_table);
+#ifdef CONFIG_MEMORY_HOTPLUG
+	/* Firmware may offer the rest as hot-plugged memory: none of it. */
+	max_mem_size = covered_to;
+#endif
+	pr_info("confined to the window of the kernel preserved at %#llx:\n",
+		header->entry);
+	e820__print_table("window");
+}

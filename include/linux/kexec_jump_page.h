@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The jump page: what a kernel that jumped away leaves for the one that runs.
+ *
+ * The address that resumes a preserved kernel (its entry) lies in its jump
+ * page. The page starts with this header, so whoever knows the entry finds the
+ * header at (entry & PAGE_MASK). Documentation/kexec-jump.txt describes it.
+ *
+ * Also included by the boot decompressor: nothing but types may be needed here.
+ */
+#ifndef LINUX_KEXEC_JUMP_PAGE_H
+#define LINUX_KEXEC_JUMP_PAGE_H
+
+#include <linux/types.h>
+
+#define KEXEC_JUMP_MAGIC	0x504d4a434558454bULL	/* "KEXECJMP" */
+#define KEXEC_JUMP_VERSION	1
+#define KEXEC_JUMP_MAX_RANGES	32
+
+/* Name of the command line parameter that carries the entry to the peer. */
+#define KEXEC_JUMP_BACK_ENTRY	"kexec_jump_back_entry"
+
+/* kexec_jump_header.flags */
+#define KEXEC_JUMP_5LEVEL	(1ULL << 0)	/* x86_64: runs with CR4.LA57 */
+
+/* kexec_jump_header.state: may the entry be jumped to? */
+#define KEXEC_JUMP_RUNNING	0	/* no: its kernel is running */
+#define KEXEC_JUMP_AWAY		1	/* yes: its kernel has jumped away */
+
+/* kexec_jump_header.peer_status: how the peer came back */
+#define KEXEC_JUMP_PEER_ALIVE	0
+#define KEXEC_JUMP_PEER_DIED	1	/* it panicked: see peer_message */
+
+/**
+ * struct kexec_jump_range - a piece of the window
+ * @start:	physical address of the first byte, page aligned
+ * @end:	physical address after the last byte, page aligned
+ */
+struct kexec_jump_range {
+	__u64 start;
+	__u64 end;
+};
+
+/**
+ * struct kexec_jump_header - start of the jump page
+ * @magic:	KEXEC_JUMP_MAGIC
+ * @version:	KEXEC_JUMP_VERSION
+ * @size:	bytes from @magic up to @state: what @checksum covers
+ * @checksum:	kexec_jump_checksum() of them, computed with @checksum 0
+ * @machine:	ELF machine number of the preserved kernel (EM_386, EM_X86_64)
+ * @flags:	KEXEC_JUMP_5LEVEL
+ * @entry:	physical address that resumes the preserved kernel
+ * @backup_map:	physical address of the first page of the backup map, 0 if the
+ *		window is empty. The map is a kimage page list: for every page
+ *		of the window the page it is exchanged with. A page listed as
+ *		exchanged with itself held nothing worth keeping.
+ * @nr_ranges:	number of valid entries in @window
+ * @reserved:	0
+ * @window:	the memory the peer may use, sorted, disjoint
+ * @state:	KEXEC_JUMP_RUNNING or KEXEC_JUMP_AWAY, written by the owner
+ * @peer_status: KEXEC_JUMP_PEER_*, written by a peer that jumps back
+ * @peer_message: NUL-terminated reason, written with @peer_status
+ */
+struct kexec_jump_header {
+	__u64 magic;
+	__u32 version;
+	__u32 size;
+	__u32 checksum;
+	__u32 machine;
+	__u64 flags;
+	__u64 entry;
+	__u64 backup_map;
+	__u32 nr_ranges;
+	__u32 reserved;
+	struct kexec_jump_range window[KEXEC_JUMP_MAX_RANGES];
+	/* Not covered by the checksum: changes while others look. */
+	__u32 state;
+	__u32 peer_status;
+	char peer_message[128];
+};
+
+#define KEXEC_JUMP_HEADER_SIZE	offsetof(struct kexec_jump_header, state)
+
+/**
+ * kexec_jump_checksum - checksum of a header, FNV-1a over 32 bits
+ * @header:	the header; the checksum field itself counts as 0
+ *
+ * Finds damage, not forgery. Any context, no side effects.
+ */
+static inline __u32 kexec_jump_checksum(const struct kexec_jump_header *header)
+{
+	const __u8 *bytes = (const __u8 *)header;
+	const size_t skip = offsetof(struct kexec_jump_header, checksum);
+	__u32 hash = 2166136261U;
+	size_t i;
+
+	for (i = 0; i < KEXEC_JUMP_HEADER_SIZE; i++) {
+		if (i < skip || i >= skip + sizeof(header->checksum))
+			hash ^= bytes[i];
+		hash *= 16777619U;
+	}
+	return hash;
+}
+
+/**
+ * kexec_jump_header_intact - is this a header this kernel understands?
+ * @header:	what was found at the start of the entry's page
+ *
+ * Any context. The callers that can print say which part is wrong, see
+ * kexec_jump_check_header().
+ */
+static inline bool kexec_jump_header_intact(const struct kexec_jump_header *header)
+{
+	return header->magic == KEXEC_JUMP_MAGIC &&
+	       header->version == KEXEC_JUMP_VERSION &&
+	       header->size == KEXEC_JUMP_HEADER_SIZE &&
+	       header->nr_ranges <= KEXEC_JUMP_MAX_RANGES &&
+	       header->checksum == kexec_jump_checksum(header);
+}
+
+#endif /* LINUX_KEXEC_JUMP_PAGE_H */

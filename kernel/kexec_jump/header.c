@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: writing the header of this kernel's jump page and judging the
+ * header of another one. The format is in <linux/kexec_jump_page.h>.
+ */
+#include "internal.h"
+
+#include <linux/elf.h>
+#include <linux/highmem.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+
+/**
+ * kexec_jump_header - header of this kernel's jump page
+ * @jump:	prepared
+ */
+struct kexec_jump_header *kexec_jump_header(const struct kexec_jump *jump)
+{
+	return page_address(jump->page);
+}
+
+/**
+ * kexec_jump_write_header - describe this kernel to its peer
+ * @jump:	all pages are allocated
+ */
+void kexec_jump_write_header(struct kexec_jump *jump)
+{
+	struct kexec_jump_header *header = kexec_jump_header(jump);
+
+	memset(header, 0, sizeof(*header));
+	header->magic = KEXEC_JUMP_MAGIC;
+	header->version = KEXEC_JUMP_VERSION;
+	header->size = KEXEC_JUMP_HEADER_SIZE;
+	header->machine = ELF_ARCH;
+	header->flags = arch_kexec_jump_flags();
+	header->entry = arch_kexec_jump_entry(jump);
+	if (jump->nr_pages)
+		header->backup_map = kexec_jump_map_address(jump);
+	header->nr_ranges = jump->nr_ranges;
+	memcpy(header->window, jump->window, sizeof(header->window));
+	header->state = KEXEC_JUMP_RUNNING;
+	header->checksum = kexec_jump_checksum(header);
+}
+
+/**
+ * kexec_jump_check_header - may this kernel jump to that entry?
+ * @header:	what is at the start of the entry's page
+ * @entry:	physical address
+ *
+ * Any context that may print.
+ *
+ * Return: 0, or with a message: -ENOEXEC if this is no jump page, -EBADMSG if
+ * it is damaged, -EPROTONOSUPPORT if its kernel speaks another version or is
+ * of another kind, -ESTALE if that kernel has not jumped away.
+ */
+int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry)
+{
+	if (header->magic != KEXEC_JUMP_MAGIC) {
+		pr_err("entry %#llx: no preserved kernel there (no jump page)\n",
+		       entry);
+		return -ENOEXEC;
+	}
+	if (header->version != KEXEC_JUMP_VERSION) {
+		pr_err("entry %#llx: jump page of version %u, this kernel knows %u\n",
+		       entry, header->version, KEXEC_JUMP_VERSION);
+		return -EPROTONOSUPPORT;
+	}
+	if (!kexec_jump_header_intact(header)) {
+		pr_err("entry %#llx: jump page is damaged\n", entry);
+		return -EBADMSG;
+	}
+	if (header->entry != entry) {
+		pr_err("entry %#llx: the preserved kernel there is entered at %#llx\n",
+		       entry, header->entry);
+		return -ENOEXEC;
+	}
+	if (header->machine != ELF_ARCH ||
+	    header->flags != arch_kexec_jump_flags()) {
+		pr_err("entry %#llx: preserved kernel for machine %u with flags %#llx, this one is for %u with %#llx\n",
+		       entry, header->machine, header->flags, ELF_ARCH,
+		       arch_kexec_jump_flags());
+		return -EPROTONOSUPPORT;
+	}
+	if (header->state != KEXEC_JUMP_AWAY) {
+		pr_err("entry %#llx: its kernel has not jumped away\n", entry);
+		return -ESTALE;
+	}
+	return 0;
+}
+
+/* The entry is not in the window: only a preserved kernel can be there. */
+static int check_preserved(u64 entry)
+{
+	unsigned long pfn = PHYS_PFN(entry);
+	struct kexec_jump_header *header;
+	int error;
+
+	/* Our own memory cannot hold one, but the message is better that way. */
+	if (page_is_ram(pfn)) {
+		header = kmap_local_page(pfn_to_page(pfn));
+		error = kexec_jump_check_header(header, entry);
+		kunmap_local(header);
+		return error;
+	}
+	header = memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
+	if (!header) {
+		pr_err("entry %#llx: no memory that can be read\n", entry);
+		return -ENOEXEC;
+	}
+	error = kexec_jump_check_header(header, entry);
+	memunmap(header);
+	return error;
+}
+
+/**
+ * kexec_jump_check_entry - can the next jump go where it is meant to go?
+ * @jump:	loaded
+ *
+ * Process context. Called when an image is loaded and again before each jump:
+ * in between the peer may have changed.
+ *
+ * Return: 0, or the errors of kexec_jump_check_header(), with a message.
+ */
+int kexec_jump_check_entry(const struct kexec_jump *jump)
+{
+	void *header;
+	int error;
+
+	if (!kexec_jump_in_window(jump, jump->entry))
+		return check_preserved(jump->entry);
+	if (!jump->peer_preserved)
+		return 0;
+
+	/* A program may have left any address, a kernel left its jump page. */
+	header = kmap_local_page(kexec_jump_window_page(jump, jump->entry));
+	error = 0;
+	if (((struct kexec_jump_header *)header)->magic == KEXEC_JUMP_MAGIC)
+		error = kexec_jump_check_header(header, jump->entry);
+	kunmap_local(header);
+	return error;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: the side of a kernel that was jumped to.
+ *
+ * Its command line carries the entry of the preserved kernel. From the jump
+ * page there it learns which memory it may use, and, should it panic, it jumps
+ * back there so that the machine is not lost with it.
+ */
+#include "internal.h"
+
+#include <linux/atomic.h>
+#include <linux/cache.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/string.h>
+
+static u64 back_entry __ro_after_init;
+
+/* Copy taken at boot; fields after the checksum are those of that time. */
+static struct kexec_jump_header preserved_header __ro_after_init;
+static bool preserved_header_valid __ro_after_init;
+
+/* The header itself, and a jump to its entry that needs no preparation. */
+static struct kexec_jump_header *live_header;
+static struct kexec_jump *panic_jump;
+
+static int __init parse_back_entry(char *arg)
+{
+	if (!arg || kstrtoull(arg, 0, &back_entry))
+		pr_warn("%s=%s is not an address\n", KEXEC_JUMP_BACK_ENTRY, arg);
+	return 0;
+}
+early_param(KEXEC_JUMP_BACK_ENTRY, parse_back_entry);
+
+/**
+ * kexec_jump_find_preserved - look up the kernel that jumped here, at boot
+ *
+ * Called once, after parse_early_param() and before memory is handed out.
+ *
+ * Return: its header or NULL if this kernel was not jumped to.
+ */
+const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
+{
+	struct kexec_jump_header *header;
+
+	if (!back_entry)
+		return NULL;
+	header = early_memremap(back_entry & PAGE_MASK, sizeof(*header));
+	if (!header) {
+		pr_err("entry %#llx: cannot be mapped\n", back_entry);
+		return NULL;
+	}
+	memcpy(&preserved_header, header, sizeof(preserved_header));
+	early_memunmap(header, sizeof(*header));
+
+	if (kexec_jump_check_header(&preserved_header, back_entry)) {
+		pr_err("not confined to a window: the memory of the kernel that jumped here is not safe\n");
+		return NULL;
+	}
+	preserved_header_valid = true;
+	return &preserved_header;
+}
+
+/**
+ * kexec_jump_preserved_kernel - the kernel that jumped to this one
+ *
+ * Return: its header as it was at boot, or NULL if there is none.
+ */
+const struct kexec_jump_header *kexec_jump_preserved_kernel(void)
+{
+	return preserved_header_valid ? &preserved_header : NULL;
+}
+
+/**
+ * kexec_jump_preserved_now - can the kernel that jumped here still be resumed?
+ */
+bool kexec_jump_preserved_now(void)
+{
+	return live_header && READ_ONCE(live_header->state) == KEXEC_JUMP_AWAY;
+}
+
+/**
+ * kexec_jump_panic - a panicking kernel gives the machine back
+ * @message:	why it panics
+ *
+ * Called by panic() in any context, with interrupts off on this CPU, while the
+ * others still run. Returns if this kernel was not jumped to, if the preserved
+ * kernel is gone, or if a crash kernel is loaded, which then has precedence.
+ */
+void kexec_jump_panic(const char *message)
+{
+	static atomic_t jumping = ATOMIC_INIT(0);
+
+	if (!panic_jump || !kexec_jump_preserved_now() || kexec_crash_loaded())
+		return;
+	if (atomic_xchg(&jumping, 1))
+		return;
+
+	pr_emerg("jumping back to the preserved kernel at %#lx\n",
+		 panic_jump->entry);
+	strscpy(live_header->peer_message, message);
+	live_header->peer_status = KEXEC_JUMP_PEER_DIED;
+	arch_kexec_jump_from_panic(panic_jump);
+}
+
+/* All that a panic will need is allocated now. */
+static int __init kexec_jump_peer_init(void)
+{
+	struct kexec_jump *jump;
+	int error;
+
+	if (!preserved_header_valid)
+		return 0;
+	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
+	if (!live_header)
+		return -ENOMEM;
+
+	jump = kexec_jump_create(back_entry);
+	error = jump ? kexec_jump_prepare(jump) : -ENOMEM;
+	if (error) {
+		pr_warn("no memory to jump back from a panic: error %d\n", error);
+		kexec_jump_destroy(jump);
+		return error;
+	}
+	kexec_jump_complete(jump);
+	panic_jump = jump;
+	return 0;
+}
+late_initcall(kexec_jump_peer_init);

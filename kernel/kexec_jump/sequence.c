@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: the sequence from a running system to the jump and back.
+ *
+ * The sequence is a table of steps. Entering walks down the table, coming
+ * back walks up; a step that fails has undone itself, and the walk up begins
+ * above it. So there is one loop for each direction, and whatever concerns all
+ * steps (timing, tracing, tests, faults) is said once.
+ */
+#include "internal.h"
+
+#include <linux/console.h>
+#include <linux/cpu.h>
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/freezer.h>
+#include <linux/irqflags.h>
+#include <linux/kernel.h>
+#include <linux/nmi.h>
+#include <linux/pm.h>
+#include <linux/reboot.h>
+#include <linux/sched/clock.h>
+#include <linux/suspend.h>
+#include <linux/syscore_ops.h>
+
+#include "../kexec_internal.h"
+#include "../power/power.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/kexec_jump.h>
+
+/* How long a pm_test level stays where it stopped, as in hibernation. */
+#define TEST_SECONDS	5
+
+struct kexec_jump_report kexec_jump_report;
+
+/* The PM message that devices are resumed with: depends on why we go back. */
+static pm_message_t resume_message;
+
+/*
+ * struct step - a part of the system that is put to rest
+ * @name:	as shown to users
+ * @enter:	put it to rest. On error everything is as before the call
+ * @leave:	bring it back
+ * @test_level:	the /sys/power/pm_test level that stops after this step
+ */
+struct step {
+	const char *name;
+	int (*enter)(void);
+	void (*leave)(void);
+	int test_level;
+};
+
+/*
+ * system_transition_mutex, the sleep lock, is held by reboot(2) around all of
+ * this; hibernate_acquire() keeps users of /dev/snapshot away.
+ */
+static int notifiers_enter(void)
+{
+	int error;
+
+	if (!hibernate_acquire())
+		return -EBUSY;
+	error = pm_notifier_call_chain_robust(PM_HIBERNATION_PREPARE,
+					      PM_POST_HIBERNATION);
+	if (error)
+		hibernate_release();
+	return error;
+}
+
+static void notifiers_leave(void)
+{
+	pm_notifier_call_chain(PM_POST_HIBERNATION);
+	hibernate_release();
+}
+
+static int console_enter(void)
+{
+	pm_prepare_console();
+	return 0;
+}
+
+static void console_leave(void)
+{
+	pm_restore_console();
+}
+
+/* The peer may crash the machine: leave the disks in a good state. */
+static int filesystems_enter(void)
+{
+	ksys_sync_helper();
+	return 0;
+}
+
+static int tasks_enter(void)
+{
+	int error = freeze_processes();
+
+	if (!error)
+		lock_device_hotplug();
+	return error;
+}
+
+static void tasks_leave(void)
+{
+	unlock_device_hotplug();
+	thaw_processes();
+}
+
+static int kthreads_enter(void)
+{
+	return freeze_kernel_threads();
+}
+
+static void kthreads_leave(void)
+{
+	thaw_kernel_threads();
+}
+
+static void devices_leave(void)
+{
+	dpm_resume(resume_message);
+	pm_restore_gfp_mask();
+	resume_console();
+	dpm_complete(resume_message);
+}
+
+static int devices_enter(void)
+{
+	int error;
+
+	error = dpm_prepare(PMSG_FREEZE);
+	if (error) {
+		dpm_complete(PMSG_RECOVER);
+		return error;
+	}
+	suspend_console();
+	pm_restrict_gfp_mask();
+	error = dpm_suspend(PMSG_FREEZE);
+	if (error) {
+		resume_message = PMSG_RECOVER;
+		devices_leave();
+	}
+	return error;
+}
+
+static int late_devices_enter(void)
+{
+	return dpm_suspend_end(PMSG_FREEZE);
+}
+
+static void late_devices_leave(void)
+{
+	dpm_resume_start(resume_message);
+}
+
+static void cpus_leave(void)
+{
+	pm_sleep_enable_secondary_cpus();
+}
+
+static int cpus_enter(void)
+{
+	int error = pm_sleep_disable_secondary_cpus();
+
+	if (error) {
+		cpus_leave();
+		return error;
+	}
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	arch_kexec_jump_park_cpus();
+#endif
+	return 0;
+}
+
+static int interrupts_enter(void)
+{
+	local_irq_disable();
+	system_state = SYSTEM_SUSPEND;
+	return 0;
+}
+
+static void interrupts_leave(void)
+{
+	system_state = SYSTEM_RUNNING;
+	local_irq_enable();
+}
+
+static int syscore_enter(void)
+{
+	return syscore_suspend();
+}
+
+static void syscore_leave(void)
+{
+	/* While the peer ran, the watchdogs' clocks may have gone on. */
+	touch_softlockup_watchdog();
+	syscore_resume();
+}
+
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+static int processor_enter(void)
+{
+	save_processor_state();
+	return 0;
+}
+
+static void processor_leave(void)
+{
+	restore_processor_state();
+}
+#endif
+
+static const struct step steps[] = {
+	{ "notifiers",	  notifiers_enter,    notifiers_leave },
+	{ "console",	  console_enter,      console_leave },
+	{ "filesystems",  filesystems_enter },
+	{ "tasks",	  tasks_enter,	      tasks_leave },
+	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER },
+	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES },
+	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM },
+	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS },
+	{ "interrupts",	  interrupts_enter,   interrupts_leave },
+	{ "syscore",	  syscore_enter,      syscore_leave,	  TEST_CORE },
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	{ "processor",	  processor_enter,    processor_leave },
+#endif
+};
+
+/* How long each step took last time, in ns: [0] going in, [1] coming back. */
+static u64 step_ns[2][ARRAY_SIZE(steps)];
+
+/**
+ * kexec_jump_nr_steps - number of steps of the sequence
+ */
+unsigned int kexec_jump_nr_steps(void)
+{
+	return ARRAY_SIZE(steps);
+}
+
+/**
+ * kexec_jump_step_name - name of a step
+ * @step:	its number, below kexec_jump_nr_steps()
+ */
+const char *kexec_jump_step_name(unsigned int step)
+{
+	return steps[step].name;
+}
+
+/**
+ * kexec_jump_step_ns - how long a step took in the last attempt
+ * @step:	its number, below kexec_jump_nr_steps()
+ * @leaving:	coming back rather than going in
+ *
+ * Return: nanoseconds, 0 if the step was not reached. Read under the kexec lock.
+ */
+u64 kexec_jump_step_ns(unsigned int step, bool leaving)
+{
+	return step_ns[leaving][step];
+}
+
+/* sched_clock() is set back to its value before the jump on the way back. */
+static u64 ns_since(u64 start)
+{
+	u64 now = sched_clock();
+
+	return now > start ? now - start : 0;
+}
+
+static bool stopped_by_test(const struct step *step)
+{
+	int i;
+
+	if (!step->test_level || pm_test_level != step->test_level)
+		return false;
+	pr_info("pm_test: stopped after step %s, going back in %d seconds\n",
+		step->name, TEST_SECONDS);
+	for (i = 0; i < TEST_SECONDS && !pm_wakeup_pending(); i++)
+		mdelay(MSEC_PER_SEC);
+	return true;
+}
+
+static int enter_step(unsigned int i)
+{
+	u64 start = sched_clock();
+	int error;
+
+	trace_kexec_jump_step(steps[i].name, false, true, 0);
+	error = steps[i].enter();
+	trace_kexec_jump_step(steps[i].name, false, false, error);
+	step_ns[0][i] = ns_since(start);
+	return error;
+}
+
+static void leave_step(unsigned int i)
+{
+	u64 start = sched_clock();
+
+	trace_kexec_jump_step(steps[i].name, true, true, 0);
+	if (steps[i].leave)
+		steps[i].leave();
+	trace_kexec_jump_step(steps[i].name, true, false, 0);
+	step_ns[1][i] = ns_since(start);
+}
+
+/* Why not to go on after a step that has been entered. */
+static int reason_to_stop(const struct step *step)
+{
+	if (kexec_jump_should_fail(step->name))
+		return -EIO;
+	if (pm_wakeup_pending())
+		return -EBUSY;
+	return 0;
+}
+
+static void enter_peer(struct kimage *image)
+{
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	struct kexec_jump *jump = image->jump;
+	struct kexec_jump_header *header = kexec_jump_header(jump);
+	unsigned long next;
+
+	header->peer_status = KEXEC_JUMP_PEER_ALIVE;
+	header->state = KEXEC_JUMP_AWAY;
+	next = arch_kexec_jump(jump);
+	header->state = KEXEC_JUMP_RUNNING;
+
+	jump->peer_preserved = next != 0;
+	if (next)
+		jump->entry = next;
+	if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
+		kexec_jump_report.peer_died = true;
+		strscpy(kexec_jump_report.peer_message, header->peer_message);
+	}
+#else
+	machine_kexec(image);
+#endif
+}
+
+/*
+ * Walk down the steps, into the peer if none of them objects, and up again.
+ * Returns how the attempt ended and leaves the details in the report.
+ */
+static int run_sequence(struct kimage *image)
+{
+	struct kexec_jump_report *report = &kexec_jump_report;
+	unsigned int entered = 0;
+	int error = 0;
+
+	while (entered < ARRAY_SIZE(steps)) {
+		const struct step *step = &steps[entered];
+
+		error = enter_step(entered);
+		if (!error) {
+			entered++;
+			error = reason_to_stop(step);
+			report->test = !error && stopped_by_test(step);
+		}
+		if (error || report->test) {
+			report->step = step->name;
+			break;
+		}
+	}
+
+	if (report->step) {
+		resume_message = report->test ? PMSG_THAW : PMSG_RECOVER;
+	} else {
+		enter_peer(image);
+		resume_message = PMSG_RESTORE;
+		report->jumps++;
+		events_check_enabled = false;
+	}
+
+	while (entered > 0)
+		leave_step(--entered);
+	return error;
+}
+
+static int check_target(struct kimage *image)
+{
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	return kexec_jump_check_entry(image->jump);
+#else
+	return 0;
+#endif
+}
+
+/**
+ * kexec_jump_execute - jump to the peer and come back
+ * @image:	the loaded context-preserving image
+ *
+ * Called by reboot(2) in process context with the sleep lock and the kexec
+ * lock held. When it returns, the system runs as before the call, whatever the
+ * result; only if the peer has died @image is freed, as there is nothing left
+ * to jump to.
+ *
+ * Return: 0 after a jump and back (or a pm_test), -EBUSY if a wakeup event was
+ * pending or hibernation is going on, -EOWNERDEAD if the peer panicked, the
+ * errors of kexec_jump_check_entry(), or the error of the step that failed.
+ */
+int kexec_jump_execute(struct kimage *image)
+{
+	struct kexec_jump_report *report = &kexec_jump_report;
+	int error;
+
+	report->attempts++;
+	report->step = NULL;
+	report->test = false;
+	report->peer_died = false;
+	memset(step_ns, 0, sizeof(step_ns));
+
+	error = check_target(image);
+	if (error) {
+		report->step = "check";
+		report->error = error;
+		return error;
+	}
+
+	pm_suspend_clear_flags();
+	error = run_sequence(image);
+	if (report->peer_died) {
+		pr_err("the peer died: %s\n", report->peer_message);
+		pr_err("its image is unloaded, load one again to jump\n");
+		kimage_free(xchg(&kexec_image, NULL));
+		error = -EOWNERDEAD;
+	} else if (error) {
+		pr_err("not jumped: step %s: error %d\n", report->step, error);
+	} else if (!report->test) {
+		pr_info("back from the peer, jump %lu\n", report->jumps);
+	}
+	report->error = error;
+	return error;
+}

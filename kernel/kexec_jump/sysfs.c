@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: /sys/kernel/kexec_jump/, see
+ * Documentation/ABI/testing/sysfs-kernel-kexec_jump.
+ */
+#include "internal.h"
+
+#include <linux/kobject.h>
+#include <linux/sysfs.h>
+#include <linux/time64.h>
+
+#include "../kexec_internal.h"
+
+static ssize_t show_jumps(char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", kexec_jump_report.jumps);
+}
+
+static ssize_t show_last(char *buf)
+{
+	const struct kexec_jump_report *report = &kexec_jump_report;
+
+	if (!report->attempts)
+		return sysfs_emit(buf, "none\n");
+	if (report->peer_died)
+		return sysfs_emit(buf, "peer died: %s\n", report->peer_message);
+	if (report->error)
+		return sysfs_emit(buf, "error %d at %s\n", report->error,
+				  report->step);
+	if (report->test)
+		return sysfs_emit(buf, "test at %s\n", report->step);
+	return sysfs_emit(buf, "ok\n");
+}
+
+static ssize_t show_steps(char *buf)
+{
+	ssize_t len = 0;
+	unsigned int i;
+
+	for (i = 0; i < kexec_jump_nr_steps(); i++)
+		len += sysfs_emit_at(buf, len, "%s %llu %llu\n",
+			kexec_jump_step_name(i),
+			kexec_jump_step_ns(i, false) / NSEC_PER_USEC,
+			kexec_jump_step_ns(i, true) / NSEC_PER_USEC);
+	return len;
+}
+
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+
+static const struct kexec_jump *loaded_jump(void)
+{
+	if (!kexec_image || !kexec_image->preserve_context)
+		return NULL;
+	return kexec_image->jump;
+}
+
+static ssize_t show_window(char *buf, const struct kexec_jump_range *window,
+			   unsigned int nr_ranges)
+{
+	ssize_t len = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr_ranges; i++)
+		len += sysfs_emit_at(buf, len, "%#llx-%#llx\n", window[i].start,
+				     window[i].end - 1);
+	return len;
+}
+
+static ssize_t show_preserved(char *buf)
+{
+	const struct kexec_jump *jump = loaded_jump();
+
+	return sysfs_emit(buf, "%d\n", kexec_jump_preserved_now() ||
+			  (jump && jump->peer_preserved));
+}
+
+static ssize_t show_jump_back_entry(char *buf)
+{
+	const struct kexec_jump_header *header = kexec_jump_preserved_kernel();
+
+	return sysfs_emit(buf, "%#llx\n", header ? header->entry : 0);
+}
+
+static ssize_t show_confined_to(char *buf)
+{
+	const struct kexec_jump_header *header = kexec_jump_preserved_kernel();
+
+	return header ? show_window(buf, header->window, header->nr_ranges) : 0;
+}
+
+static ssize_t show_image_entry(char *buf)
+{
+	const struct kexec_jump *jump = loaded_jump();
+
+	return sysfs_emit(buf, "%#lx\n", jump ? jump->entry : 0);
+}
+
+static ssize_t show_image_window(char *buf)
+{
+	const struct kexec_jump *jump = loaded_jump();
+
+	return jump ? show_window(buf, jump->window, jump->nr_ranges) : 0;
+}
+
+#endif
+
+/* A file of the directory; @show_value is called under the kexec lock. */
+struct jump_attribute {
+	struct kobj_attribute attr;
+	ssize_t (*show_value)(char *buf);
+};
+
+static ssize_t show_locked(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	ssize_t len;
+
+	if (!kexec_trylock())
+		return -EBUSY;
+	len = container_of(attr, struct jump_attribute, attr)->show_value(buf);
+	kexec_unlock();
+	return len;
+}
+
+#define JUMP_ATTRIBUTE(_name)					\
+	static struct jump_attribute _name##_attribute = {	\
+		.attr = __ATTR(_name, 0444, show_locked, NULL),	\
+		.show_value = show_##_name,			\
+	}
+
+JUMP_ATTRIBUTE(jumps);
+JUMP_ATTRIBUTE(last);
+JUMP_ATTRIBUTE(steps);
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+JUMP_ATTRIBUTE(preserved);
+JUMP_ATTRIBUTE(jump_back_entry);
+JUMP_ATTRIBUTE(confined_to);
+JUMP_ATTRIBUTE(image_entry);
+JUMP_ATTRIBUTE(image_window);
+#endif
+
+static const struct attribute * const attributes[] = {
+	&jumps_attribute.attr.attr,
+	&last_attribute.attr.attr,
+	&steps_attribute.attr.attr,
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	&preserved_attribute.attr.attr,
+	&jump_back_entry_attribute.attr.attr,
+	&confined_to_attribute.attr.attr,
+	&image_entry_attribute.attr.attr,
+	&image_window_attribute.attr.attr,
+#endif
+	NULL
+};
+
+static int __init kexec_jump_sysfs_init(void)
+{
+	struct kobject *dir = kobject_create_and_add("kexec_jump", kernel_kobj);
+
+	if (!dir)
+		return -ENOMEM;
+	return sysfs_create_files(dir, attributes);
+}
+late_initcall(kexec_jump_sysfs_init);
