@@ -9,9 +9,13 @@ which kernel it is talking to after a jump.
     with Guest("x86_64", smp=2) as g:
         print(g.run("uname -a").out)
 """
+import ctypes
+import functools
 import json
+import mmap
 import os
 import pathlib
+import platform
 import re
 import shlex
 import shutil
@@ -58,9 +62,27 @@ class Result:
         return self
 
 
-def command_line(name="A", mount=True, append=""):
+@functools.cache
+def host_tsc_khz():
+    """What the host's TSC, which the emulated one follows, counts in a millisecond."""
+    if platform.machine() != "x86_64":
+        return None
+    # rdtsc; shl $32,%rdx; or %rdx,%rax; ret
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(bytes.fromhex("0f31 48c1e220 4809d0 c3"))
+    rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+    ticks, start = rdtsc(), time.monotonic_ns()
+    time.sleep(0.2)
+    return round((rdtsc() - ticks) * 1000000 / (time.monotonic_ns() - start))
+
+
+def command_line(name="A", mount=True, append="", icount=None):
     """The lab's kernel command line; also right for a kernel that is jumped to (mount=False)."""
     words = ["console=ttyS1,115200", "ignore_loglevel", f"lab.name={name}", "panic=-1"]
+    # On a busy host the guest's own measurement can be wrong by a factor, and
+    # then so is all its time. With -icount the TSC counts nanoseconds.
+    if khz := 1000000 if icount else host_tsc_khz():
+        words.append(f"tsc_early_khz={khz}")
     if mount:
         words.append("lab.mount=1")
     return " ".join(words + ([append] if append else []))
@@ -117,7 +139,7 @@ class Guest:
         argv = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-m", self.memory, "-smp", str(self.smp),
                 "-kernel", self.kernel, "-initrd", self.initrd,
-                "-append", command_line(self.name, append=self.append),
+                "-append", command_line(self.name, append=self.append, icount=self.icount),
                 "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
                 "-serial", "chardev:shell",
                 "-chardev", f"file,id=log,path={d}/kernel.log", "-serial", "chardev:log",
@@ -217,6 +239,10 @@ class Guest:
             raise GuestError(self._story("the guest did not power off")) from None
 
     # --- shell -------------------------------------------------------------
+
+    def peer_line(self, name="B", append=""):
+        """Kernel command line for a kernel this guest is going to jump to."""
+        return command_line(name, mount=False, append=append, icount=self.icount)
 
     def send(self, cmd):
         """Type a command, do not wait."""
