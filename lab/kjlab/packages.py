@@ -12,9 +12,8 @@ import subprocess
 
 from .util import BUILD, LabError, lock, run, say
 
-HOST = ("bc binutils bison ccache cpio e2fsprogs flex gcc gcc-multilib git gzip libc6-dev libelf-dev "
+HOST = ("bc binutils bison e2fsprogs flex gcc gcc-multilib git gzip libc6-dev libelf-dev "
         "libssl-dev make python3-pexpect python3-pytest qemu-system-x86 xz-utils").split()
-OPTIONAL = {"ccache"}
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
 
@@ -28,7 +27,7 @@ def missing(names):
 
 def host(names=None):
     """Install what is missing on the host, as root or with sudo."""
-    need = [n for n in missing(names or HOST) if n not in OPTIONAL]
+    need = missing(names or HOST)
     if not need:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *need]
@@ -76,7 +75,8 @@ class Apt:
             self("apt-get", "update", "-q")
         except LabError as e:
             # One broken third-party source is no reason to stop; a missing package is.
-            say(str(e).splitlines()[-1])
+            errors = [l for l in str(e).splitlines() if l.startswith("E:")]
+            say("going on without some package lists: " + (errors or ["?"])[0])
         self.updated.touch()
 
     def download(self, names, into):
