@@ -16,7 +16,8 @@ MAX_SIZE = 6 << 20
 
 def compile_guest(variant):
     """Compile lab/guest/*.c; returns {name: file}. All of it is static C."""
-    bits = "-m64" if variant == "x86_64" else "-m32"
+    bits = ["-m64"] if variant == "x86_64" else \
+        ["-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"]     # <asm/*.h>
     out = BUILD / variant / "guest"
     out.mkdir(parents=True, exist_ok=True)
     made = {}
@@ -24,7 +25,7 @@ def compile_guest(variant):
         exe = made[src.stem] = out / src.stem
         stamp, key = Stamp(out / f".{src.stem}"), digest(src)
         if not (exe.is_file() and stamp.fresh(key)):
-            run("gcc", bits, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-s",
+            run("gcc", *bits, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-s",
                 "-o", exe, src, what=f"compiling {src.name}")
             stamp.set(key)
     return made

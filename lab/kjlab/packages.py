@@ -12,8 +12,11 @@ import subprocess
 
 from .util import BUILD, LabError, lock, run, say
 
-HOST = ("bc binutils bison e2fsprogs flex gcc gcc-multilib git gzip libc6-dev libelf-dev "
+HOST = ("bc binutils bison e2fsprogs flex gcc git gzip libc6-dev libelf-dev "
         "libssl-dev make python3-pexpect python3-pytest qemu-system-x86 xz-utils").split()
+# For 32-bit guest programs. Not gcc-multilib, which apt would put in the place
+# of every cross compiler: it only adds a symlink for <asm/*.h> to these two.
+HOST += ("gcc-12-multilib", "libc6-dev-i386")
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
 
@@ -26,11 +29,11 @@ def missing(names):
 
 
 def host(names=None):
-    """Install what is missing on the host, as root or with sudo."""
+    """Install what is missing on the host, as root or with sudo. Nothing is ever removed."""
     need = missing(names or HOST)
     if not need:
         return
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *need]
+    command = ["apt-get", "install", "-y", "--no-remove", "--no-install-recommends", *need]
     if os.geteuid():
         if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"],
                                                       stderr=subprocess.DEVNULL).returncode:
