@@ -15,15 +15,17 @@ struct kimage;
 #ifdef CONFIG_KEXEC_JUMP
 int kexec_jump_execute(struct kimage *image);
 #else
-static inline int kexec_jump_execute(struct kimage *image) { return -ENOSYS; }
+static inline int kexec_jump_execute(struct kimage *image) { return -EOPNOTSUPP; }
 #endif
 
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+/* Only called with CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE */
 struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 			       struct kexec_segment *segments,
 			       unsigned long flags);
-void kexec_jump_load_refused(unsigned long flags);
 void kexec_jump_free_image(struct kimage *image);
+
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+void kexec_jump_load_refused(unsigned long flags);
 void kexec_jump_panic(const char *message);
 void __init kexec_jump_confine_memory(void);
 #else

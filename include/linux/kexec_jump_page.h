@@ -11,6 +11,8 @@
 #ifndef LINUX_KEXEC_JUMP_PAGE_H
 #define LINUX_KEXEC_JUMP_PAGE_H
 
+#include <linux/bits.h>
+#include <linux/stddef.h>
 #include <linux/types.h>
 
 #define KEXEC_JUMP_MAGIC	0x504d4a434558454bULL	/* "KEXECJMP" */
@@ -21,7 +23,7 @@
 #define KEXEC_JUMP_BACK_ENTRY	"kexec_jump_back_entry"
 
 /* kexec_jump_header.flags */
-#define KEXEC_JUMP_5LEVEL	(1ULL << 0)	/* x86_64: runs with CR4.LA57 */
+#define KEXEC_JUMP_5LEVEL	BIT_ULL(0)	/* x86_64: runs with CR4.LA57 */
 
 /* kexec_jump_header.state: may the entry be jumped to? */
 #define KEXEC_JUMP_RUNNING	0	/* no: its kernel is running */

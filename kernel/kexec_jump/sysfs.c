@@ -6,6 +6,7 @@
 #include "internal.h"
 
 #include <linux/kobject.h>
+#include <linux/math64.h>
 #include <linux/sysfs.h>
 #include <linux/time64.h>
 
@@ -40,8 +41,8 @@ static ssize_t show_steps(char *buf)
 	for (i = 0; i < kexec_jump_nr_steps(); i++)
 		len += sysfs_emit_at(buf, len, "%s %llu %llu\n",
 			kexec_jump_step_name(i),
-			kexec_jump_step_ns(i, false) / NSEC_PER_USEC,
-			kexec_jump_step_ns(i, true) / NSEC_PER_USEC);
+			div_u64(kexec_jump_step_ns(i, false), NSEC_PER_USEC),
+			div_u64(kexec_jump_step_ns(i, true), NSEC_PER_USEC));
 	return len;
 }
 

@@ -8,18 +8,19 @@
 #define pr_fmt(fmt) "kexec_jump: " fmt
 
 #include <linux/cc_platform.h>
+#include <linux/cpufeature.h>
 #include <linux/ftrace.h>
 #include <linux/kexec.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/pfn.h>
 #include <linux/pgtable.h>
+#include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/suspend.h>
 
 #include <asm/apic.h>
 #include <asm/cpu.h>
-#include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/hpet.h>
 #include <asm/init.h>
@@ -29,7 +30,6 @@
 #include <asm/pci-direct.h>
 #include <asm/reboot.h>
 #include <asm/set_memory.h>
-#include <asm/smp.h>
 #include <asm/tlbflush.h>
 
 #include "../../../kernel/kexec_jump/internal.h"

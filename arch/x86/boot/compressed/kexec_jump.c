@@ -15,16 +15,15 @@ static const struct kexec_jump_header *find_preserved(void)
 {
 	const struct kexec_jump_header *header;
 	char arg[32];
-	u64 entry;
+	unsigned long entry;
 	int len;
 
 	len = cmdline_find_option(KEXEC_JUMP_BACK_ENTRY, arg, sizeof(arg));
 	if (len <= 0 || len >= sizeof(arg))
 		return NULL;
-	entry = simple_strtoull(arg, NULL, 0);
-	if (!entry || entry != (unsigned long)entry)
+	if (boot_kstrtoul(arg, 0, &entry) || !entry)
 		return NULL;
-	header = (const struct kexec_jump_header *)((unsigned long)entry & PAGE_MASK);
+	header = (const struct kexec_jump_header *)(entry & PAGE_MASK);
 	if (!kexec_jump_header_intact(header) || header->entry != entry)
 		return NULL;
 	return header;
