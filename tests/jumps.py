@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What several tests do with a guest: give it work, load a peer, jump, look."""
+import contextlib
+import re
+import subprocess
+
+from kjlab.echo import EchoServer
+
+SYSFS = "/sys/kernel/kexec_jump"
+# Where stock kexec puts a second kernel: [1 MB, this], 96 MB.
+MEM_MAX = 0x5ffffff
+# kexec -e without taking the network interfaces down first.
+JUMP = "kexec -e -x"
+
+
+def load_command(g, append="", mem_max=MEM_MAX, options=""):
+    """The command that loads the same kernel as the peer, as the mission's example does."""
+    return (f"kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 --mem-max={mem_max:#x} "
+            f"{options} --initrd=/boot/rootfs.gz --append='{g.peer_line('B', append=append)}'")
+
+
+def load_kernel(g, **kw):
+    g.run(load_command(g, **kw), timeout=120).check()
+
+
+def jump_back_entry(g):
+    """In the peer: where its command line says it can jump back to."""
+    return int(re.search(r"kexec_jump_back_entry=(\w+)", g.run("cat /proc/cmdline").out)[1], 0)
+
+
+def load_way_back(g):
+    """In the peer: prepare to jump back, with stock kexec."""
+    g.run(f"kexec --load-jump-back-helper --entry={jump_back_entry(g):#x}").check()
+
+
+def to_peer(g, **kw):
+    """Load a peer, boot it, and make it ready to jump back."""
+    load_kernel(g, **kw)
+    g.jump(JUMP, to="B")
+    load_way_back(g)
+
+
+def sysfs(g, name):
+    return g.run(f"cat {SYSFS}/{name}").check().out
+
+
+def reboot(g, times=1):
+    """Jump in a program, not a kernel: the results of reboot(2), 0 or an errno."""
+    out = g.run(f"kjreboot -n {times}", timeout=60 + times).out
+    return [int(n) for n in re.findall(r"(?:ret|errno)=(\d+)", out)]
+
+
+def ranges(text):
+    """[(start, end inclusive)] of lines like 0x1000-0x1fff or 00001000-00001fff : Name."""
+    return [(int(a, 16), int(b, 16)) for a, b in
+            re.findall(r"^\s*(?:0x)?([0-9a-f]+)-(?:0x)?([0-9a-f]+)", text, re.M)]
+
+
+def iomem(g, name):
+    """Ranges of /proc/iomem with this name."""
+    return ranges("\n".join(l for l in g.run("cat /proc/iomem").out.splitlines()
+                            if re.search(rf" : {name}$", l)))
+
+
+def dmesg(g, pattern):
+    """Lines of the running kernel's log that match."""
+    return [l for l in g.run("dmesg").out.splitlines() if re.search(pattern, l)]
+
+
+def fields(line):
+    return dict(re.findall(r"(\w+)=(\w+)", line))
+
+
+class Work:
+    """A guest at work: disk I/O on all three controllers, TCP on both cards, memory.
+
+    Files with known content are there too: in the page cache of a disk, and in
+    a tmpfs, that is, in memory only.
+    """
+
+    def __init__(self, g, echo=None, disks=True, mb=24, tmpfs_mb=32):
+        self.g, self.disks = g, disks
+        tcp = dirs = ""
+        self.files = ["/tmp/known"]
+        if echo:
+            g.run("lab-net").check()
+            tcp = f"-t 10.0.2.2:{echo.port} -t 10.0.3.2:{echo.port}"
+        if disks:
+            g.run("lab-disks").check()
+            dirs = "/mnt/virtio /mnt/ahci /mnt/nvme"
+            self.files.append("/mnt/ahci/known")
+        g.run(f"dd if=/dev/urandom of=/tmp/known bs=1M count={tmpfs_mb} 2>/dev/null").check()
+        if disks:
+            g.run("dd if=/tmp/known of=/mnt/ahci/known bs=1M count=16 2>/dev/null; sync").check()
+        self.sums = self._sums()
+        self.kinds = ["mem_rounds"] + ["disk_rounds"] * disks + ["tcp_rounds"] * bool(echo)
+        g.run(f"workload start -m {mb} {tcp} {dirs}").check()
+        self.last = self.check(goes_on=False)
+
+    def _sums(self):
+        return self.g.run("pagesum " + " ".join(self.files)).check().out
+
+    def check(self, goes_on=True):
+        """Nothing went wrong so far; with goes_on: and every kind of work proceeds."""
+        for _ in range(50):
+            status = self.g.run("workload status").out
+            now = fields(status)
+            assert now["errors"] == "0" and now["mem"] == "ok", status
+            if not goes_on or all(int(now[k]) > int(self.last[k]) for k in self.kinds):
+                break
+            self.g.run("usleep 200000")
+        else:
+            raise AssertionError(f"work stands still: before {self.last}, now {status}")
+        self.last = now
+        return now
+
+    def check_files(self):
+        assert self._sums() == self.sums
+
+    def end(self):
+        """Stop, and look at everything once more, disks included."""
+        self.check()
+        self.check_files()
+        r = self.g.run("workload stop")
+        assert r.rc == 0, r.out
+        if self.disks:
+            self.g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
+            self.check_files()
+            self.g.run("lab-disks -u").check()
+            self.g.power_off()
+            check_disks(self.g)
+
+
+def check_disks(g):
+    """The file systems of a guest that was powered off are in order."""
+    for name in ("virtio", "ahci", "nvme"):
+        r = subprocess.run(["e2fsck", "-fn", g.dir / f"{name}.img"], capture_output=True, text=True)
+        assert r.returncode == 0, f"{name}: {r.stdout}{r.stderr}"
+
+
+@contextlib.contextmanager
+def at_work(g, **kw):
+    """with at_work(guest) as work: the guest has everything to do, and ends in good order."""
+    with EchoServer() as echo:
+        work = Work(g, echo=echo, **kw)
+        yield work
+        work.end()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A peer that panics gives the machine back."""
+import errno
+
+import pytest
+
+from jumps import at_work, dmesg, jump_back_entry, load_kernel, load_way_back, reboot, sysfs
+
+# What a peer prints when it is made to panic.
+PANIC = ["Kernel panic - not syncing", "Call Trace:"]
+RESULT = "/tmp/result"
+
+
+def enter(g):
+    """Jump with a program that keeps what reboot(2) returned, for later."""
+    g.jump(f"kjreboot >{RESULT}", to="B")
+
+
+def panic(g, cpu):
+    """In B: panic on that CPU. It is A that answers."""
+    g.run("echo 1 >/proc/sys/kernel/sysrq").check()
+    assert g.run(f"taskset {1 << cpu:x} true").rc == 0
+    g.jump(f"taskset {1 << cpu:x} sh -c 'echo c >/proc/sysrq-trigger'", to="A")
+
+
+def check_told(g):
+    """A's user space and its log are told."""
+    assert f"errno={errno.EOWNERDEAD} " in g.run(f"cat {RESULT}").out
+    assert sysfs(g, "last") == "peer died: sysrq triggered crash"
+    assert dmesg(g, "kexec_jump: the peer died: sysrq triggered crash")
+
+
+def check_another_peer(g):
+    """What is left of the dead one is gone, and another one can be loaded."""
+    assert reboot(g) == [errno.EINVAL]
+    load_kernel(g)
+    enter(g)
+    load_way_back(g)
+    g.jump("kjreboot", to="A")
+    assert "ret=0" in g.run(f"cat {RESULT}").out
+    assert sysfs(g, "last") == "ok"
+
+
+@pytest.mark.parametrize("smp,cpu", [(1, 0), (2, 0), (2, 1), (4, 3)])
+def test_peer_panics(boot, variant, smp, cpu):
+    g = boot(variant, smp=smp, allow=PANIC)
+    with at_work(g) as work:
+        load_kernel(g)
+        enter(g)
+        panic(g, cpu)
+        check_told(g)
+        assert int(g.run("nproc").out) == smp
+        work.check()
+        check_another_peer(g)
+
+
+def test_peer_panics_later(boot, variant):
+    """After round trips, with memory filled, and while it loads something itself."""
+    g = boot(variant, smp=2, allow=PANIC)
+    with at_work(g) as work:
+        load_kernel(g)
+        enter(g)
+        load_way_back(g)
+        for _ in range(2):
+            g.jump("kjreboot", to="A")
+            work.check()
+            enter(g)
+        g.run("memfill -k 0xdeaddeaddeaddead", timeout=120).check()
+        panic(g, 1)
+        check_told(g)
+        assert int(sysfs(g, "jumps")) == 3
+        work.check()
+        check_another_peer(g)
+
+
+def test_peer_dies_with_its_disks_busy(boot, variant):
+    """Its DMA must not go on into memory that is A's again."""
+    g = boot(variant, smp=2, blank=64, allow=PANIC)
+    with at_work(g) as work:
+        load_kernel(g)
+        enter(g)
+        # A uses this disk for nothing.
+        g.run("cd /tmp; (while :; do dd if=/dev/vdc of=/dev/null bs=1M iflag=direct; done) "
+              ">/dev/null 2>&1 &").check()
+        panic(g, 0)
+        check_told(g)
+        work.check()
+        check_another_peer(g)
+
+
+def test_first_kernel_panics(boot):
+    """Only a kernel that was jumped to jumps back: one that was jumped from dies as ever."""
+    g = boot("x86_64", allow=PANIC, disks=False, net=False)
+    load_kernel(g)
+    enter(g)
+    load_way_back(g)
+    g.jump("kjreboot", to="A")
+    g.send("echo c >/proc/sysrq-trigger")
+    g.wait(30)                  # panic=-1: it reboots, and QEMU ends
+    assert "jumping back" not in g.log()

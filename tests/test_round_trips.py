@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A -> B -> A -> B ...: two kernels take turns, and neither loses anything."""
+import time
+
+import pytest
+
+from jumps import JUMP, at_work, fields, load_kernel, load_way_back, sysfs
+
+TRIPS = 20
+
+
+class Clocks:
+    """Do the clocks of a guest that is away now and then run like the host's?"""
+
+    def __init__(self, g):
+        self.g = g
+        self.first = self.read()
+
+    def read(self):
+        wall, uptime, _ = self.g.run("date +%s; cat /proc/uptime").out.split()
+        return time.time(), int(wall), float(uptime)
+
+    def check(self):
+        host, wall, uptime = (now - then for now, then in zip(self.read(), self.first))
+        # The real-time clock, read for the time away, counts seconds. Uptime
+        # counts the time away, too. (Monotonic time is checked by the work.)
+        assert abs(wall - host) <= 2.5
+        assert abs(uptime - host) <= 2
+
+
+def round_trips(g, trips, cpus, options="", append="", mem_max=0x5ffffff):
+    """The guest, kernel A, has work to do, and jumps to B and back `trips` times."""
+    with at_work(g) as work:
+        clocks = Clocks(g)
+        load_kernel(g, options=options, append=append, mem_max=mem_max)
+        booted = None
+        for trip in range(1, trips + 1):
+            g.jump(JUMP, to="B")
+            if trip == 1:
+                load_way_back(g)
+                g.run("echo mine >/tmp/state; workload start -m 8").check()
+            now = fields(g.run("workload status; echo jumps=$(cat /sys/kernel/kexec_jump/jumps) "
+                               "cpus=$(nproc) state=$(cat /tmp/state) "
+                               "boot=$(cat /proc/sys/kernel/random/boot_id)").out)
+            # It is the B of the trip before, not one booted anew.
+            assert (now["errors"], now["mem"], now["state"]) == ("0", "ok", "mine")
+            assert (int(now["jumps"]), int(now["cpus"])) == (trip - 1, cpus)
+            if booted:
+                assert now["boot"] == booted["boot"]
+                assert int(now["counter"]) > int(booted["counter"])
+                assert int(now["mono_ms"]) > int(booted["mono_ms"])
+            booted = now
+
+            g.jump(JUMP, to="A")
+            work.check()
+            assert sysfs(g, "last") == "ok"
+            assert int(sysfs(g, "jumps")) == trip
+            assert int(g.run("nproc").out) == cpus
+            clocks.check()
+
+
+@pytest.mark.parametrize("smp", [1, 2, 4])
+def test_round_trips(boot, variant, smp):
+    round_trips(boot(variant, smp=smp), TRIPS, smp)
+
+
+def test_highmem(boot):
+    """i386 with PAE and memory it has no direct mapping of, in use."""
+    g = boot("i386-pae", smp=2, memory="1536M")
+    high = int(g.run("awk '/HighTotal/ {print $2}' /proc/meminfo").check().out)
+    assert high > 512 << 10
+    g.run("dd if=/dev/zero of=/tmp/filler bs=1M count=700 2>/dev/null").check()
+    assert int(g.run("awk '/HighFree/ {print $2}' /proc/meminfo").out) < high - (200 << 10)
+    round_trips(g, 5, 2)
+
+
+@pytest.mark.parametrize("cpu", ["qemu64", "max"])
+def test_processors(boot, cpu):
+    """Without 1 GB pages, and with all there is, 5-level paging among it."""
+    round_trips(boot("x86_64", smp=2, cpu=cpu), 5, 2)
+
+
+@pytest.mark.parametrize("options,append", [("--pass-memmap-cmdline", ""), ("", "nokaslr")])
+def test_options_once_needed(boot, variant, options, append):
+    """What people had to say to make it work does no harm."""
+    round_trips(boot(variant, smp=2), 3, 2, options=options, append=append)
