@@ -10,6 +10,7 @@
 
 #include <linux/atomic.h>
 #include <linux/cache.h>
+#include <linux/crash_dump.h>
 #include <linux/init.h>
 #include <linux/io.h>
 #include <linux/kernel.h>
@@ -33,6 +34,18 @@ static int __init parse_back_entry(char *arg)
 	return 0;
 }
 early_param(KEXEC_JUMP_BACK_ENTRY, parse_back_entry);
+
+/*
+ * kexec passes an ELF core header as to a crash kernel. It describes the memory
+ * before the jump, with the window where this kernel is now, and notes that are
+ * only written by a crash: what it shows would be wrong.
+ */
+static void __init ignore_elfcorehdr(void)
+{
+#ifdef CONFIG_CRASH_DUMP
+	elfcorehdr_addr = ELFCORE_ADDR_MAX;
+#endif
+}
 
 /**
  * kexec_jump_find_preserved - look up the kernel that jumped here, at boot
@@ -60,6 +73,7 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
 		return NULL;
 	}
 	preserved_header_valid = true;
+	ignore_elfcorehdr();
 	return &preserved_header;
 }
 
