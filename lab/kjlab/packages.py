@@ -83,7 +83,10 @@ class Apt:
         self.updated.touch()
 
     def download(self, names, into):
-        """Download packages; returns their files. One update if something is not found."""
+        """Download packages ("name" or "name=version"); returns their files.
+
+        One update if something is not found.
+        """
         into.mkdir(parents=True, exist_ok=True)
         if not self.updated.exists():
             self.update()
@@ -92,7 +95,7 @@ class Apt:
         except LabError:
             self.update()
             self("apt-get", "download", "-q", *names, cwd=into)
-        return [newest(into, n, self.arch) for n in names]
+        return [newest(into, n.partition("=")[0], self.arch) for n in names]
 
 
 def newest(into, name, arch):

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-2.0
+"""How long kexec jump takes, with the series and with the unpatched base: lab/bench.
+
+Everything is measured twice. By wall time, which depends on the machine and on
+what else it does. And with QEMU's -icount, where one instruction takes one
+nanosecond of the guest's time and waiting for a timer takes no wall time: that
+number is the same on every machine. Nothing here passes or fails: what the
+base does not survive is reported as what happened instead of a number.
+"""
+import argparse
+import contextlib
+import json
+import re
+import sys
+import time
+
+from . import initramfs, kernel, packages
+from .guest import Guest, GuestError, host_tsc_khz
+from .util import BUILD, VARIANTS, LabError, say
+
+ICOUNT = "shift=0,sleep=off"
+LOADS_MB = (32, 64, 128, 200)
+CALLS = 10
+SWITCHES = 4
+# The base's loader is quadratic: minutes for a large window.
+PATIENCE = 300
+# What the guest types to call a program of one instruction, ret.
+FLAT = ("printf '\\303' > /tmp/ret; "
+        "kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret")
+UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/ahci/unbind"
+
+
+class Failed(Exception):
+    """A measurement gave no number; says what happened."""
+
+
+class Session:
+    """A kernel and a way to measure. Starts another guest when one was lost."""
+
+    def __init__(self, variant, which, icount):
+        self.variant, self.which, self.icount = variant, which, icount
+        self.guest = None
+        self.results = {}       # row: ms, or the text of what went wrong
+        self.steps = {}         # row: [(step, ms in, ms out)]
+
+    def fresh(self):
+        """A guest that was just started."""
+        self.close()
+        home = BUILD / ("base" if self.which == "base" else "") / self.variant
+        self.guest = g = Guest(self.variant, kernel=home / "bzImage", start=False,
+                               icount=ICOUNT if self.icount else None,
+                               label=f"bench-{self.variant}-{self.which}")
+        g.home = home           # where boot.img is, with this kernel in it
+        g.start()
+        return g
+
+    def close(self):
+        if self.guest:
+            self.guest.close()
+        self.guest = None
+
+    def run(self, cmd):
+        """Run a command in the guest; Failed if the guest does not survive it."""
+        try:
+            result = self.guest.run(cmd, PATIENCE)
+        except GuestError:
+            self.lost(PATIENCE)
+        if result.rc:
+            said = [l.strip() for l in result.out.splitlines() if not l.startswith("tsc=")]
+            raise Failed((said or [f"exit {result.rc}"])[-1])
+        return result.out
+
+    def jump(self, cmd, to):
+        try:
+            self.guest.jump(cmd, to, 180)
+        except GuestError:
+            self.lost(180)
+
+    def lost(self, patience):
+        with contextlib.suppress(Exception):
+            self.guest.qemu.wait(1)
+        trouble = self.guest.trouble()
+        ended = self.guest.qemu.poll() is not None
+        self.guest.save_artefacts()
+        self.close()
+        raise Failed(("machine reset" if ended else f"hangs (given {patience} s)")
+                     + (f": {plain(trouble[0])}" if trouble else ""))
+
+    def ms(self, out):
+        """Milliseconds of each tsctime in the output."""
+        khz = 1000000 if self.icount else host_tsc_khz()
+        return [int(t) / khz for t in re.findall(r"tsc=(\d+)", out)]
+
+    def note_steps(self, row):
+        if self.which == "series":
+            rows = [l.split() for l in self.run("cat /sys/kernel/kexec_jump/steps").splitlines()]
+            self.steps[row] = [(r[0], int(r[1]) / 1000, int(r[2]) / 1000) for r in rows]
+
+    @contextlib.contextmanager
+    def rows(self, *names):
+        """What these rows are if the measurement fails before it has set them."""
+        try:
+            yield
+            after = self.guest.trouble() if self.guest else []
+            if after:
+                raise Failed(f"damage: {plain(after[0])}")
+        except Failed as e:
+            for name in names:
+                self.results.setdefault(name, str(e))
+            # Its memory may be damaged: the next measurement gets a new one.
+            self.close()
+
+
+def plain(line):
+    """A kernel message without its time stamp."""
+    return re.sub(r"^\[[^\]]*\]\s*", "", line)[:60]
+
+
+def best_of(session, cmd, undo):
+    """The shortest of up to three times; one that takes long is not repeated."""
+    times = []
+    while len(times) < (1 if session.icount else 3) and sum(times) < 3000:
+        times += session.ms(session.run(cmd))
+        session.run(undo)
+    return min(times)
+
+
+def measure_loads(s):
+    for mb in LOADS_MB:
+        name = f"load {mb} MB, kload"
+        with s.rows(name):
+            if not s.guest:
+                s.fresh()
+            s.results[name] = best_of(
+                s, f"tsctime kload -e 0x2000000 -s 0x2000000:{mb << 20}", "kload -u")
+    for mb in LOADS_MB:
+        name = f"load {mb} MB, stock kexec"
+        with s.rows(name):
+            if not s.guest:
+                s.fresh()
+            s.results[name] = best_of(s, "tsctime " + stock_load(s, mb), "kexec -u")
+
+
+def stock_load(s, mb):
+    return ("kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 "
+            f"--mem-max={(mb + 1 << 20) - 1:#x} --initrd=/boot/rootfs.gz "
+            f"--append='{s.guest.peer_line('B')}'")
+
+
+def calls(s, number, pause=""):
+    """Times of `number` calls of what is loaded."""
+    out = s.run(f"for i in $(seq {number}); do tsctime kjreboot || break; {pause}done")
+    times = s.ms(out)
+    if len(times) != number or "errno" in out:
+        raise Failed(out.splitlines()[-1])
+    return times
+
+
+def numbered(title):
+    return [f"{title}, call {n}" for n in (1, 2, CALLS)]
+
+
+def measure_flat(s):
+    ahci, no_ahci = numbered("flat program"), numbered("flat program, AHCI unbound")
+    paused = "flat program, 1 s after the last call"
+    with s.rows(*ahci, paused, *no_ahci):
+        s.fresh()
+        s.run(FLAT)
+        s.run("sleep 2")
+        times = calls(s, 1)
+        s.note_steps(ahci[0])
+        times += calls(s, CALLS - 1)
+        s.note_steps(ahci[2])
+        for n, name in zip((1, 2, CALLS), ahci):
+            s.results[name] = times[n - 1]
+        s.run("sleep 1")
+        s.results[paused] = calls(s, 2, "sleep 1; ")[1]
+        s.run(UNBIND_AHCI)
+        times = calls(s, CALLS)
+        s.note_steps(no_ahci[2])
+        for n, name in zip((1, 2, CALLS), no_ahci):
+            s.results[name] = times[n - 1]
+
+
+def measure_switch(s):
+    boots = "jump to a second kernel that boots"
+    ahci, no_ahci = "second kernel and back", "second kernel and back, AHCI unbound"
+    with s.rows(boots, ahci, no_ahci):
+        s.fresh()
+        s.run(stock_load(s, 95))
+        start = time.monotonic()
+        s.jump("kexec -e -x", "B")
+        # With -icount, wall time says nothing, and the guest's clock is a new one.
+        s.results[boots] = "-" if s.icount else (time.monotonic() - start) * 1000
+        s.run("kexec --load-jump-back-helper "
+              "--entry=$(sed 's/.*kexec_jump_back_entry=//' /proc/cmdline)")
+        for name, prepare in ((ahci, "sleep 1"), (no_ahci, UNBIND_AHCI)):
+            s.run(prepare)
+            # B returns at once, as often as it is jumped to, and stays at the end.
+            s.jump(f"for i in $(seq {SWITCHES}); do kjreboot; done >/dev/null", "A")
+            s.run(prepare)
+            times = calls(s, SWITCHES - 1)
+            s.results[name] = min(times[1:])
+            s.note_steps(name)
+            s.jump("kjreboot >/dev/null", "B")
+
+
+def measure(variant, which, icount):
+    s = Session(variant, which, icount)
+    began = time.monotonic()
+    try:
+        for part in (measure_loads, measure_flat, measure_switch):
+            say(f"{variant}, {which}{', counting instructions' if icount else ''}: "
+                + part.__name__.replace("measure_", ""))
+            part(s)
+    finally:
+        s.close()
+    say(f"{variant}, {which}: {time.monotonic() - began:.0f} s")
+    return s
+
+
+def cell(value):
+    return f"{value:.1f}" if isinstance(value, float) else "-" if value in ("-", None) else "x"
+
+
+def table(variant, runs):
+    """runs: {(which, icount): Session}"""
+    columns = [c for c in (("base", False), ("series", False), ("base", True), ("series", True))
+               if c in runs]
+    names = list(runs[columns[-1]].results) if columns else []
+    head = {("base", False): "base ms", ("series", False): "series ms",
+            ("base", True): "base Mi", ("series", True): "series Mi"}
+    print(f"\n== {variant}: wall time in ms; Mi: millions of instructions, "
+          "where waiting 1 ms counts as one million ==")
+    width = max(len(n) for n in names)
+    line = f"{'':{width}}"
+    for i in (False, True):
+        for which in ("base", "series"):
+            if (which, i) in runs:
+                line += f" {head[which, i]:>10}"
+        if ("base", i) in runs and ("series", i) in runs:
+            line += f" {'ratio':>6}"
+    print(line)
+    for name in names:
+        line = f"{name:{width}}"
+        for i in (False, True):
+            got = [runs[w, i].results.get(name) if (w, i) in runs else None
+                   for w in ("base", "series")]
+            line += "".join(f" {cell(v):>10}" for w, v in zip(("base", "series"), got)
+                            if (w, i) in runs)
+            if ("base", i) in runs and ("series", i) in runs:
+                ok = all(isinstance(v, float) for v in got)
+                line += f" {f'{got[1] / got[0]:.3f}' if ok else '-':>6}"
+        print(line)
+    failed = {}
+    for (which, icount), s in runs.items():
+        for name, value in s.results.items():
+            if isinstance(value, str) and value != "-":
+                failed.setdefault((which, value), {}).setdefault(name, []).append(icount)
+    if failed:
+        print("x: no number, because")
+        for (which, why), rows in failed.items():
+            print(f"   {which}: {why}")
+            print(f"      in: {'; '.join(rows)}")
+    for icount in (False, True):
+        if ("series", icount) not in runs:
+            continue
+        print(f"\n{variant}, series: each step going in / coming back, "
+              + ("in Mi" if icount else "in ms"))
+        steps = runs["series", icount].steps
+        if not steps:
+            print("   no jump succeeded")
+            continue
+        for name, rows in steps.items():
+            print(f"   {name}:")
+            print("      " + ", ".join(f"{n} {a:.1f}/{b:.1f}" for n, a, b in rows
+                                       if a >= 0.05 or b >= 0.05))
+    sys.stdout.flush()
+
+
+def prepare(variant, base):
+    kernel.build(variant)
+    initramfs.build(variant)
+    if base:
+        home = kernel.build_base(variant)
+        initramfs.boot_disk(home, BUILD / variant / "initramfs.gz", home / "bzImage",
+                            home / "boot.img")
+
+
+def command():
+    p = argparse.ArgumentParser(
+        prog="lab/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measure kexec jump: loading, calling a program, switching kernels; with\n"
+        "the series and with the unpatched base, by wall time and by instructions.",
+        epilog="Prints a table for each architecture and writes build/bench.json. What the base\n"
+        "does not survive is shown as x, with what happened below the table. The first run\n"
+        "compiles two kernels for each architecture (about 4 minutes each on 2 cores); the\n"
+        "measurements take about 10 minutes for each, less without --icount or the base.\n"
+        "Nothing is asserted: exit status 0 if it ran, 1 if it could not, 2 usage.")
+    p.add_argument("variant", nargs="*", metavar="ARCH",
+                   help=f"one or more of {', '.join(VARIANTS)} (default: x86_64 i386)")
+    p.add_argument("--no-base", action="store_true", help="only the series")
+    p.add_argument("--no-icount", action="store_true", help="only wall time")
+    a = p.parse_args()
+    variants = a.variant or ["x86_64", "i386"]
+    for v in variants:
+        if v not in VARIANTS:
+            p.error(f"there is no architecture '{v}': choose from {', '.join(VARIANTS)}")
+    packages.host()
+    for v in variants:
+        prepare(v, not a.no_base)
+    data = {}
+    for v in variants:
+        runs = {}
+        for icount in (False,) if a.no_icount else (False, True):
+            for which in ("series",) if a.no_base else ("base", "series"):
+                runs[which, icount] = measure(v, which, icount)
+        table(v, runs)
+        data[v] = {f"{w}{'-icount' if i else ''}": {"results": s.results, "steps": s.steps}
+                   for (w, i), s in runs.items()}
+        (BUILD / "bench.json").write_text(json.dumps(data, indent=1) + "\n")
+    print(f"\nall numbers are in {(BUILD / 'bench.json').relative_to(BUILD.parent)}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(command())
+    except LabError as e:
+        print(f"lab: {e}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the kernel's own checkers say of the series: checkpatch, W=1, sparse, other configurations."""
+import lzma
+import os
+import re
+import shutil
+import subprocess
+
+from . import kernel, packages, tree
+from .util import BUILD, LabError, digest, Stamp, jobs, run, say
+
+# Debian's python3 has the modules checkpatch's SPDX check needs; an own one may not.
+SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+
+
+def files(suffix, owned=True, touched=True):
+    """Files of the series with that ending: those it adds, those it changes."""
+    found = set()
+    for patch in tree.patches():
+        if owned:
+            found.update(patch.overlay)
+        if touched:
+            found.update(re.findall(r"^\+\+\+ b/(\S+)", patch.diff, re.M))
+    return sorted(f for f in found if f.endswith(suffix))
+
+
+def for_variant(sources, variant):
+    """Sources of x86 that this variant compiles."""
+    other = "_32." if variant == "x86_64" else "_64."
+    return [f for f in sources if other not in f]
+
+
+def checkpatch(mail):
+    """Complaints of checkpatch --strict about one mail of the series."""
+    packages.host(("perl", "python3-ply", "python3-git", "codespell"))
+    p = subprocess.run(["perl", "scripts/checkpatch.pl", "--strict", "--no-summary", "--codespell",
+                        "--codespellfile", "/usr/lib/python3/dist-packages/codespell_lib/data/dictionary.txt",
+                        mail], cwd=tree.TREE, env=SYSTEM_PATH, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return "" if p.returncode == 0 and "no obvious style problems" in p.stdout else p.stdout
+
+
+def warnings(src, obj, variant, sources, *args):
+    """Compile sources with more warnings and sparse: {"file: message"}, without line numbers."""
+    objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
+    for o in objects:
+        (obj / o).unlink(missing_ok=True)
+    p = subprocess.run([*kernel.make_args(src, obj, variant), "--output-sync=target", "V=1", "W=1",
+                        "C=2", *args, *objects],
+                       text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if p.returncode:
+        raise LabError(f"compiling with W=1 failed:\n{p.stdout[-4000:]}")
+    for f, o in zip(sources, objects):
+        if not (obj / o).is_file():
+            raise LabError(f"{f} was not compiled")
+        if f.endswith(".c") and not re.search(rf"^\s*sparse .*{re.escape(f)}$", p.stdout, re.M):
+            raise LabError(f"sparse did not see {f}")
+    found = re.findall(r"^(?:.*/)?((?:arch|include|kernel)/\S+?):(?:\d+:)+ ((?:warning|error): .*)$",
+                       p.stdout, re.M)
+    return {f"{name}: {message}" for name, message in found}
+
+
+def new_warnings(variant):
+    """Warnings (W=1, sparse) the series adds in files it adds or changes."""
+    packages.host(("sparse",))
+    source = tree.compose()
+    home = kernel.build(variant)
+    obj = home / "lint"
+    kernel.seed(home / "obj", obj)
+    kernel.configure(tree.TREE, obj, variant, kernel.wanted(tree.TREE, variant))
+    sources = for_variant(files(".c"), variant)
+    now = warnings(tree.TREE, obj, variant, sources)
+
+    # What the base says of the files it already has does not change with the series.
+    src = BUILD / "base/tree"
+    base = tree.worktree(src, "base")
+    stamp = Stamp(home / "lint-base.txt")
+    touched = [f for f in sources if (src / f).is_file()]
+    key = digest(base, *touched)
+    before = stamp.path.read_text().splitlines() if stamp.path.is_file() else [""]
+    if before[0] != key:
+        say(f"{variant}: what the base says of the files we change")
+        obj = home / "lint-base"
+        kernel.configure(src, obj, variant, kernel.wanted(src, variant))
+        before = [key, *sorted(warnings(src, obj, variant, touched))]
+        stamp.set("\n".join(before))
+    return sorted(now - set(before[1:])), source
+
+
+def debian_config():
+    """Compile the files of the series with Debian's own configuration and KEXEC_JUMP."""
+    packages.host(("rsync", "kmod"))
+    deb = packages.source_deb("linux-config-6.12")
+    root = BUILD / "debian"
+    if not (root / "usr").is_dir():
+        run("dpkg-deb", "-x", deb, root)
+    (packed,) = root.glob("usr/src/linux-config-6.12/config.amd64_none_amd64.xz")
+    obj = root / "obj"
+    obj.mkdir(parents=True, exist_ok=True)
+    text = lzma.decompress(packed.read_bytes()).decode()
+    # Key files of the build daemon are not ours to have.
+    text = re.sub(r"^CONFIG_(SYSTEM_TRUSTED_KEYS|MODULE_SIG_KEY)=.*$", r'CONFIG_\1=""', text, flags=re.M)
+    text = text.replace("# CONFIG_KEXEC_JUMP is not set", "CONFIG_KEXEC_JUMP=y")
+    (obj / ".config").write_text(text)
+    make = kernel.make_args(tree.TREE, obj, "x86_64")
+    run(*make, "olddefconfig")
+    have = kernel.parse((obj / ".config").read_text())
+    if have.get("KEXEC_JUMP") != "y":
+        raise LabError("Debian's configuration does not take CONFIG_KEXEC_JUMP=y")
+    enabled = [f for f in for_variant(files((".c", ".S")), "x86_64")
+               if not f.endswith("kexec_jump/fault.c") or have.get("KEXEC_JUMP_DEBUG") == "y"]
+    objects = [f.rsplit(".", 1)[0] + ".o" for f in enabled]
+    for o in objects:
+        (obj / o).unlink(missing_ok=True)
+    run(*make, *objects, what="compiling with Debian's configuration", log=root / "build.log")
+    missing = [o for o in objects if not (obj / o).is_file()]
+    if missing:
+        raise LabError(f"not compiled: {missing}")
+    return objects
+
+
+def superh():
+    """SuperH has a kexec jump of its own: it must go on building on our sequence."""
+    packages.host(("gcc-sh4-linux-gnu",))
+    obj = BUILD / "sh/obj"
+    obj.mkdir(parents=True, exist_ok=True)
+    make = ["make", "-s", "-C", tree.TREE, f"O={obj}", "ARCH=sh", "CROSS_COMPILE=sh4-linux-gnu-",
+            f"-j{jobs()}"]
+    want = {s: "y" for s in ("MMU", "CPU_SUBTYPE_SH7785", "SH_SH7785LCR", "BLOCK", "SWAP", "PM",
+                             "HIBERNATION", "KEXEC", "KEXEC_JUMP")}
+    fragment = obj / "lab.config"
+    fragment.write_text(kernel.fragment(want))
+    run(*make, f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig")
+    kernel.check_config((obj / ".config").read_text(), want)
+    objects = ["kernel/kexec_jump/sequence.o", "kernel/kexec_jump/sysfs.o", "kernel/kexec.o",
+               "kernel/kexec_core.o", "kernel/panic.o", "arch/sh/kernel/machine_kexec.o"]
+    for o in objects:
+        (obj / o).unlink(missing_ok=True)
+    run(*make, *objects, what="compiling for SuperH", log=obj / "build.log")
+    return [o for o in objects if not (obj / o).is_file()]
+
+
+def offered_versions():
+    """Every version of linux-source-6.12 the package index offers today."""
+    def ask():
+        out = run("apt-cache", *apt.opts, "madison", "linux-source-6.12")
+        return [line.split("|")[1].strip() for line in out.splitlines()]
+
+    apt = packages.Apt(run("dpkg", "--print-architecture").strip())
+    if not apt.updated.exists():
+        apt.update()
+    return ask()
+
+
+def apply_to_version(version):
+    """Apply the series to one version; raises LabError naming the patch that does not."""
+    names = files("")
+    owned = set(files("", touched=False))
+    names = [n for n in names if n not in owned]
+    home = BUILD / "versions" / re.sub(r"[^\w.+~-]", "_", version)
+    stamp = Stamp(home / ".files")
+    key = digest(version, *names)
+    if not stamp.fresh(key):
+        shutil.rmtree(home, ignore_errors=True)
+        (home / "base").mkdir(parents=True)
+        apt = packages.Apt(run("dpkg", "--print-architecture").strip())
+        say(f"downloading linux-source-6.12 {version}")
+        (deb,) = apt.download([f"linux-source-6.12={version}"], home)
+        members = " ".join(f"linux-source-6.12/{n}" for n in names)
+        run("sh", "-c", f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/linux-source-6.12.tar.xz"
+                        f" | tar -xJ -C '{home}/base' --strip-components=1 {members}",
+            what=f"unpacking {deb.name}")
+        deb.unlink()
+        stamp.set(key)
+    scratch = home / "applied"
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(home / "base", scratch)
+    # git looks for a repository above, and would apply nothing inside it.
+    env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(home)}
+    for patch in tree.patches():
+        run("git", "apply", "--whitespace=nowarn", "-", cwd=scratch, env=env,
+            input=patch.diff.encode(), what=f"{version}: {patch.name}")
+    return sorted(n for n in names
+                  if (scratch / n).read_bytes() != (home / "base" / n).read_bytes())
