@@ -6,6 +6,7 @@ import subprocess
 
 from kjlab.echo import EchoServer
 
+MB = 1 << 20
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this], 96 MB.
 MEM_MAX = 0x5ffffff

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A kernel that was jumped to keeps to its window."""
+from jumps import JUMP, MB, at_work, iomem, load_kernel, load_way_back, ranges, sysfs
+
+
+def inside(part, whole):
+    return all(any(a <= start and end <= b for a, b in whole) for start, end in part)
+
+
+def test_memory_filled(boot, variant):
+    """The peer fills all the memory it can get: nothing of it was the preserved kernel's."""
+    g = boot(variant, smp=2)
+    with at_work(g, tmpfs_mb=128) as work:
+        load_kernel(g, mem_max=64 * MB - 1)
+        window = ranges(sysfs(g, "image_window"))
+        # What was asked for, and below 640 KB what any peer needs.
+        assert max(end for _, end in window) == 64 * MB - 1
+        g.jump(JUMP, to="B")
+        load_way_back(g)
+
+        assert ranges(sysfs(g, "confined_to")) == window
+        ram = iomem(g, "System RAM")
+        assert ram and inside(ram, window)
+        assert inside(iomem(g, "Kernel (?:code|rodata|data|bss)"), window)
+        total = int(g.run("awk '/MemTotal/ {print $2}' /proc/meminfo").out)
+        assert 30 << 10 < total < 64 << 10
+
+        filled = g.run("memfill -k 0xb0b0b0b0b0b0b0b0", timeout=120).check().out
+        assert " ok" in filled
+        g.jump(JUMP, to="A")
+        work.check()
+        work.check_files()
+        g.jump(JUMP, to="B")
+        assert "BAD" not in g.run("memfill 0x0b0b0b0b0b0b0b0b").out
+        g.jump(JUMP, to="A")
+        work.check_files()
+
+
+def test_kaslr(boot, variant):
+    """It does not need nokaslr: it places itself at random, but in the window."""
+    g = boot(variant, disks=False, net=False)
+    places = set()
+    for _ in range(4):
+        load_kernel(g, mem_max=128 * MB - 1)
+        window = ranges(sysfs(g, "image_window"))
+        g.jump(JUMP, to="B")
+        load_way_back(g)
+        # On i386 this address is the physical one plus a constant. On x86_64 it
+        # is independent of it, and the physical one has no choice: it is not
+        # below where the kernel was loaded, which is at the window's end.
+        places.add(g.run("awk '$3 == \"_text\" {print $1}' /proc/kallsyms").check().out)
+        kernel = iomem(g, "Kernel (?:code|rodata|data|bss)")
+        assert len(kernel) >= 3 and inside(kernel, window)
+        assert inside(iomem(g, "System RAM"), window)
+        g.jump(JUMP, to="A")
+    assert len(places) > 1

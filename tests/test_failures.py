@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Whatever step fails, the system goes on as if nothing had been asked."""
+import errno
+
+from jumps import at_work, dmesg, load_kernel, load_way_back, reboot, sysfs
+
+FAIL = "/sys/kernel/debug/kexec_jump/fail_step"
+
+
+def step_names(g):
+    return [line.split()[0] for line in sysfs(g, "steps").splitlines()]
+
+
+def test_every_step(boot, variant):
+    g = boot(variant, smp=2)
+    with at_work(g) as work:
+        load_kernel(g)
+        names = step_names(g)
+        assert len(names) >= 10 and len(set(names)) == len(names)
+        for name in names:
+            g.run(f"echo {name} >{FAIL}").check()
+            assert reboot(g) == [errno.EIO], name
+            assert sysfs(g, "last") == f"error -5 at {name}"
+            assert dmesg(g, f"kexec_jump: not jumped: step {name}: error -5")
+            # It was entered, and left again; those after it were not.
+            steps = [line.split() for line in sysfs(g, "steps").splitlines()]
+            at = names.index(name)
+            assert all(int(s[1]) == int(s[2]) == 0 for s in steps[at + 1:]), steps
+            assert int(g.run("nproc").out) == 2
+            assert sysfs(g, "jumps") == "0"
+            work.check()
+
+        # The peer has not been entered; it boots now. A failure in one that has
+        # booted, and again in A, changes nothing.
+        g.jump("kjreboot", to="B")
+        load_way_back(g)
+        for name in "devices", "processor":
+            g.run(f"echo {name} >{FAIL}").check()
+            assert reboot(g) == [errno.EIO]
+        g.jump("kjreboot", to="A")
+        work.check()
+        g.run(f"echo syscore >{FAIL}").check()
+        assert reboot(g) == [errno.EIO]
+        work.check()
+        g.jump("kjreboot", to="B")
+        g.jump("kjreboot", to="A")
+        assert sysfs(g, "last") == "ok"
+        assert sysfs(g, "jumps") == "2"
+
+
+def test_unknown_step(boot, variant):
+    g = boot(variant, disks=False, net=False)
+    assert g.run(f"echo nonsense >{FAIL}").rc != 0
+    assert g.run(f"cat {FAIL}").out == ""

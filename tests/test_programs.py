@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Programs that run where the operating system is not: called, and called again."""
+import base64
+import pathlib
+import subprocess
+
+import pytest
+
+from jumps import MB, Work, at_work, reboot, sysfs
+
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
+AT = 32 * MB
+PG, PE = 1 << 31, 1
+PAE, IF = 1 << 5, 1 << 9
+
+
+class Caller:
+    """A guest that calls programs, and what they say on the debug console."""
+
+    def __init__(self, boot, variant, tmp_path, **kw):
+        self.tmp, self.variant = tmp_path, variant
+        self.console = tmp_path / "debugcon"
+        self.g = boot(variant, qemu_args=["-debugcon", f"file:{self.console}"], **kw)
+        self.heard = 0
+
+    def assemble(self, name):
+        m32, emulation = ("-m64", "elf_x86_64") if self.variant == "x86_64" else ("-m32", "elf_i386")
+        obj, exe, flat = (self.tmp / f"{name}.{x}" for x in ("o", "elf", "bin"))
+        for cmd in (["gcc", m32, "-c", "-Wa,--fatal-warnings", PROGRAMS / f"{name}.S", "-o", obj],
+                    ["ld", "-m", emulation, f"-Ttext={AT:#x}", obj, "-o", exe],
+                    ["objcopy", "-O", "binary", "-j", ".text", exe, flat]):
+            subprocess.run(cmd, check=True)
+        return flat.read_bytes()
+
+    def load(self, name, window_mb=1):
+        text = base64.b64encode(self.assemble(name)).decode()
+        self.g.run(f"echo {text} | base64 -d >/tmp/{name}").check()
+        self.g.run(f"kload -e {AT:#x} -s {AT:#x}:{window_mb * MB}:/tmp/{name}").check()
+
+    def said(self):
+        """What was said since the last time."""
+        text = self.console.read_text(errors="replace")
+        new, self.heard = text[self.heard:], len(text)
+        return new
+
+    def call(self, times=1):
+        assert reboot(self.g, times) == [0] * times
+        assert sysfs(self.g, "last") == "ok"
+        return self.said()
+
+
+@pytest.fixture
+def caller(boot, variant, tmp_path):
+    """caller(smp=...): a Caller."""
+    def make(**kw):
+        c = Caller(boot, variant, tmp_path, **kw)
+        c.said()                # the firmware talks, too
+        return c
+    return make
+
+
+def test_processor_mode(caller, variant):
+    """i386: 32-bit protected mode without paging. x86_64: 64-bit mode."""
+    c = caller(smp=2, disks=False, net=False)
+    c.load("state")
+    for n in 1, 2, 3:
+        flags, cr0, cr4, is_64bit, calls = (int(x, 16) for x in c.call().split())
+        assert cr0 & PE and not flags & IF
+        # Its memory is its own: the counter in it goes on.
+        assert calls == n
+        if variant == "x86_64":
+            assert cr0 & PG and is_64bit and cr4 == PAE
+        else:
+            assert not cr0 & PG and not is_64bit and cr4 == 0
+    # A new image is a new program.
+    c.load("state")
+    assert int(c.call().split()[-1], 16) == 1
+
+
+def test_next_entry(caller):
+    """A program says where it wants to be entered next time; without a word: there again."""
+    c = caller(smp=2, disks=False, net=False)
+    c.load("turns")
+    assert int(sysfs(c.g, "image_entry"), 0) == AT
+    for says, entry in ("1", AT + 256), ("2", AT + 512), ("3", AT + 512), ("3", AT + 512):
+        assert c.call() == says
+        assert int(sysfs(c.g, "image_entry"), 0) == entry
+
+
+def test_program_that_leaves_a_mess(caller, variant):
+    c = caller(smp=2)
+    with at_work(c.g) as work:
+        c.load("rude")
+        for _ in range(3):
+            assert c.call() == "r"
+            work.check()
+
+
+def test_many_calls(caller, variant):
+    c = caller(smp=2, disks=False, net=False)
+    work = Work(c.g, disks=False)
+    c.load("state")
+    said = c.call(50).splitlines()
+    assert [int(line.split()[-1], 16) for line in said] == list(range(1, 51))
+    assert sysfs(c.g, "jumps") == "50"
+    assert int(c.g.run("nproc").out) == 2
+    work.end()
+
+
+def test_large_windows(caller):
+    """Windows of any size that fits: what was in them is there again after a call."""
+    c = caller(smp=2)
+    with at_work(c.g) as work:
+        for mb in 64, 128, 200:
+            c.load("state", window_mb=mb)
+            assert [l.split()[-1] for l in c.call(2).splitlines()] == ["00000001", "00000002"]
+            work.check()
+            work.check_files()
+            c.g.run("kload -u").check()

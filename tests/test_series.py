@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The series is fit to be sent: it applies, builds either way, and the kernel's checkers are content."""
+import re
+
+import pytest
+
+from kjlab import kernel, lint, tree
+from kjlab.util import BUILD, VARIANTS
+
+
+def test_applies_to_every_offered_version():
+    versions = lint.offered_versions()
+    assert versions, "the package index offers no linux-source-6.12"
+    for version in versions:
+        changed = lint.apply_to_version(version)
+        assert "kernel/kexec_core.c" in changed
+
+
+@pytest.mark.parametrize("patch", [p.name for p in tree.patches()])
+def test_checkpatch(patch):
+    tree.write_series()
+    (mail,) = (BUILD / "series").glob(patch[:4] + "-*.patch")
+    assert lint.checkpatch(mail) == ""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_new_warnings(variant):
+    warnings, _ = lint.new_warnings(variant)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_builds_without_the_feature(variant):
+    home = kernel.build(variant, jump=False)
+    assert "warning:" not in (home / "kernel.log").read_text()
+    symbols = (home.parent / "obj-nojump/System.map").read_text()
+    assert not re.search(r" kexec_jump_(execute|load|panic|go)$", symbols, re.M)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_builds_without_warnings(variant):
+    home = kernel.build(variant)
+    assert "warning:" not in (home / "kernel.log").read_text()
+
+
+def test_compiles_with_debians_configuration():
+    objects = lint.debian_config()
+    assert "kernel/kexec_jump/sequence.o" in objects
+    assert "warning:" not in (BUILD / "debian/build.log").read_text()
+
+
+def test_compiles_for_superh():
+    assert lint.superh() == []
