@@ -42,14 +42,14 @@ static bool is_step(const char *name)
 static ssize_t fail_step_write(struct file *file, const char __user *buf,
 			       size_t count, loff_t *ppos)
 {
-	char name[sizeof(fail_step)];
+	char buffer[sizeof(fail_step)] = "";
+	const char *name;
 	ssize_t len;
 
-	len = simple_write_to_buffer(name, sizeof(name) - 1, ppos, buf, count);
+	len = simple_write_to_buffer(buffer, sizeof(buffer) - 1, ppos, buf, count);
 	if (len < 0)
 		return len;
-	name[len] = '\0';
-	strim(name);
+	name = strim(buffer);
 	if (name[0] && !is_step(name))
 		return -EINVAL;
 	strscpy(fail_step, name);

@@ -95,11 +95,19 @@ static int check_preserved(u64 entry)
 	struct kexec_jump_header *header;
 	int error;
 
-	/* Our own memory cannot hold one, but the message is better that way. */
+	/*
+	 * A kernel preserved in our own memory, or what is left of it, is part
+	 * of an image, and only that image leads to it.
+	 */
 	if (page_is_ram(pfn)) {
 		header = kmap_local_page(pfn_to_page(pfn));
 		error = kexec_jump_check_header(header, entry);
 		kunmap_local(header);
+		if (!error) {
+			pr_err("entry %#llx: is in this kernel's memory; a peer that was left is resumed by its own image\n",
+			       entry);
+			error = -ESTALE;
+		}
 		return error;
 	}
 	header = memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
@@ -126,8 +134,14 @@ int kexec_jump_check_entry(const struct kexec_jump *jump)
 	void *header;
 	int error;
 
-	if (!kexec_jump_in_window(jump, jump->entry))
+	if (!kexec_jump_in_window(jump, jump->entry)) {
+		if (jump->entry != jump->first_entry) {
+			pr_err("entry %#lx: left by the peer, but outside its window\n",
+			       jump->entry);
+			return -ENOEXEC;
+		}
 		return check_preserved(jump->entry);
+	}
 	if (!jump->peer_preserved)
 		return 0;
 

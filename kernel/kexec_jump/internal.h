@@ -14,6 +14,7 @@
 #include <linux/kexec_jump.h>
 #include <linux/kexec_jump_page.h>
 #include <linux/list.h>
+#include <linux/mutex.h>
 
 /* --- sequence.c --- */
 
@@ -28,7 +29,8 @@
  * @peer_died:	the last attempt came back because the peer panicked
  * @peer_message: what the peer said when it died
  *
- * Written and read under the kexec lock.
+ * Written under the kexec lock; readers hold kexec_jump_lock and may see an
+ * attempt half done only if it is going on.
  */
 struct kexec_jump_report {
 	unsigned long jumps;
@@ -41,6 +43,9 @@ struct kexec_jump_report {
 };
 
 extern struct kexec_jump_report kexec_jump_report;
+
+/* Nests inside the kexec lock. An image is not freed while it is held. */
+extern struct mutex kexec_jump_lock;
 
 unsigned int kexec_jump_nr_steps(void);
 const char *kexec_jump_step_name(unsigned int step);
@@ -61,6 +66,7 @@ static inline bool kexec_jump_should_fail(const char *step) { return false; }
 /**
  * struct kexec_jump - a loaded context-preserving image
  * @entry:	physical address the next jump goes to
+ * @first_entry: the one it was loaded with
  * @peer_preserved: @entry resumes a peer that jumped back to this kernel
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
@@ -76,6 +82,7 @@ static inline bool kexec_jump_should_fail(const char *step) { return false; }
  */
 struct kexec_jump {
 	unsigned long entry;
+	unsigned long first_entry;
 	bool peer_preserved;
 	struct page *page;
 	struct kexec_jump_range window[KEXEC_JUMP_MAX_RANGES];
@@ -162,7 +169,22 @@ u64 arch_kexec_jump_entry(const struct kexec_jump *jump);
 u64 arch_kexec_jump_flags(void);
 
 /**
- * arch_kexec_jump_park_cpus - make sure no secondary CPU can wake by itself
+ * arch_kexec_jump_check_image - will what is loaded keep to the window?
+ * @jump:	loaded
+ * @nr_segments: number of @segments
+ * @segments:	what was loaded
+ *
+ * A kernel image may say how much memory it will take before it can know about
+ * windows.
+ *
+ * Return: 0, or -EADDRNOTAVAIL with a message.
+ */
+int arch_kexec_jump_check_image(const struct kexec_jump *jump,
+				unsigned long nr_segments,
+				const struct kexec_segment *segments);
+
+/**
+ * arch_kexec_jump_park_cpus - send CPUs that were offline before to rest, too
  *
  * Called with all but the boot CPU offline, interrupts enabled, before any
  * page is exchanged.
@@ -174,7 +196,7 @@ void arch_kexec_jump_park_cpus(void);
  * @jump:	the jump; @jump->entry is where it goes
  *
  * Called on the boot CPU with interrupts off, devices and system devices
- * suspended and the processor state saved. The caller restores it.
+ * suspended and the processor state saved. Restores the processor state.
  *
  * Return: the address the peer left for its next entry, 0 if it left none.
  */

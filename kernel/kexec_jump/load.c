@@ -20,6 +20,20 @@
 #include "../kexec_internal.h"
 
 /**
+ * kexec_jump_check_flags - does a context-preserving load make sense?
+ * @flags:	flags of kexec_load(2)
+ *
+ * Return: 0 or, with a message, -EINVAL.
+ */
+int kexec_jump_check_flags(unsigned long flags)
+{
+	if (!(flags & KEXEC_PRESERVE_CONTEXT) || !(flags & KEXEC_ON_CRASH))
+		return 0;
+	pr_err("a crash kernel cannot preserve the context of a crashed one\n");
+	return -EINVAL;
+}
+
+/**
  * kexec_jump_load_refused - say why a context-preserving load is not permitted
  * @flags:	flags of kexec_load(2)
  *
@@ -49,6 +63,7 @@ struct kexec_jump *kexec_jump_create(unsigned long entry)
 	if (!jump)
 		return NULL;
 	jump->entry = entry;
+	jump->first_entry = entry;
 	INIT_LIST_HEAD(&jump->map_pages);
 	INIT_LIST_HEAD(&jump->control_pages);
 	INIT_LIST_HEAD(&jump->unusable_pages);
@@ -220,6 +235,8 @@ static int load_window(struct kexec_jump *jump, unsigned long nr_segments,
 	for (i = 0; !error && i < nr_segments; i++)
 		error = fill_segment(jump, &segments[i]);
 	if (!error)
+		error = arch_kexec_jump_check_image(jump, nr_segments, segments);
+	if (!error)
 		fill_low_window(jump, only_segments);
 	kfree(only_segments);
 	return error;
@@ -230,7 +247,6 @@ static int load_window(struct kexec_jump *jump, unsigned long nr_segments,
  * @entry:	physical address to jump to
  * @nr_segments: number of @segments
  * @segments:	as given to kexec_load(2)
- * @flags:	flags of kexec_load(2)
  *
  * Process context, kexec lock held, permission already checked. Everything the
  * jump will need is allocated here. On error all of it is freed, a message has
@@ -240,17 +256,12 @@ static int load_window(struct kexec_jump *jump, unsigned long nr_segments,
  * -EINTR, or one of kexec_jump_check_entry().
  */
 struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
-			       struct kexec_segment *segments,
-			       unsigned long flags)
+			       struct kexec_segment *segments)
 {
 	struct kexec_jump *jump;
 	struct kimage *image;
 	int error;
 
-	if (flags & KEXEC_ON_CRASH) {
-		pr_err("a crash kernel cannot preserve the context of a crashed one\n");
-		return ERR_PTR(-EINVAL);
-	}
 	image = do_kimage_alloc_init();
 	if (!image)
 		return ERR_PTR(-ENOMEM);
@@ -288,6 +299,8 @@ out:
  */
 void kexec_jump_free_image(struct kimage *image)
 {
+	mutex_lock(&kexec_jump_lock);
 	kexec_jump_destroy(image->jump);
 	kfree(image);
+	mutex_unlock(&kexec_jump_lock);
 }

@@ -19,6 +19,9 @@
 
 static u64 back_entry __ro_after_init;
 
+/* elfcorehdr= as it was when the entry was parsed, which kexec put behind it. */
+static unsigned long long elfcorehdr_before __initdata;
+
 /* Copy taken at boot; fields after the checksum are those of that time. */
 static struct kexec_jump_header preserved_header __ro_after_init;
 static bool preserved_header_valid __ro_after_init;
@@ -31,6 +34,9 @@ static int __init parse_back_entry(char *arg)
 {
 	if (!arg || kstrtoull(arg, 0, &back_entry))
 		pr_warn("%s=%s is not an address\n", KEXEC_JUMP_BACK_ENTRY, arg);
+#ifdef CONFIG_CRASH_DUMP
+	elfcorehdr_before = elfcorehdr_addr;
+#endif
 	return 0;
 }
 early_param(KEXEC_JUMP_BACK_ENTRY, parse_back_entry);
@@ -38,12 +44,15 @@ early_param(KEXEC_JUMP_BACK_ENTRY, parse_back_entry);
 /*
  * kexec passes an ELF core header as to a crash kernel. It describes the memory
  * before the jump, with the window where this kernel is now, and notes that are
- * only written by a crash: what it shows would be wrong.
+ * only written by a crash: what it shows would be wrong. One that follows later
+ * on the command line is another one: this is the crash kernel of a kernel that
+ * was jumped to, started with that kernel's command line.
  */
 static void __init ignore_elfcorehdr(void)
 {
 #ifdef CONFIG_CRASH_DUMP
-	elfcorehdr_addr = ELFCORE_ADDR_MAX;
+	if (elfcorehdr_addr == elfcorehdr_before)
+		elfcorehdr_addr = ELFCORE_ADDR_MAX;
 #endif
 }
 
@@ -68,8 +77,15 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
 	memcpy(&preserved_header, header, sizeof(preserved_header));
 	early_memunmap(header, sizeof(*header));
 
-	if (kexec_jump_check_header(&preserved_header, back_entry)) {
-		pr_err("not confined to a window: the memory of the kernel that jumped here is not safe\n");
+	/* Whether this kernel can jump back there does not matter here. */
+	if (!kexec_jump_header_intact(&preserved_header) ||
+	    preserved_header.entry != back_entry) {
+		/* Some kernel is preserved there, and this one would overwrite it. */
+		if (preserved_header.magic == KEXEC_JUMP_MAGIC)
+			panic("kexec_jump: entry %#llx: jump page is damaged or of another version",
+			      back_entry);
+		pr_err("entry %#llx: no jump page there, not confined to a window\n",
+		       back_entry);
 		return NULL;
 	}
 	preserved_header_valid = true;
@@ -130,6 +146,12 @@ static int __init kexec_jump_peer_init(void)
 	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
 	if (!live_header)
 		return -ENOMEM;
+	if (kexec_jump_check_header(live_header, back_entry)) {
+		pr_warn("cannot jump back\n");
+		memunmap(live_header);
+		live_header = NULL;
+		return 0;
+	}
 
 	jump = kexec_jump_create(back_entry);
 	error = jump ? kexec_jump_prepare(jump) : -ENOMEM;
@@ -142,4 +164,4 @@ static int __init kexec_jump_peer_init(void)
 	panic_jump = jump;
 	return 0;
 }
-late_initcall(kexec_jump_peer_init);
+core_initcall(kexec_jump_peer_init);

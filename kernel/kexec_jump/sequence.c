@@ -17,6 +17,7 @@
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/nmi.h>
+#include <linux/pci.h>
 #include <linux/pm.h>
 #include <linux/reboot.h>
 #include <linux/sched/clock.h>
@@ -33,6 +34,7 @@
 #define TEST_SECONDS	5
 
 struct kexec_jump_report kexec_jump_report;
+DEFINE_MUTEX(kexec_jump_lock);
 
 /* The PM message that devices are resumed with: depends on why we go back. */
 static pm_message_t resume_message;
@@ -43,12 +45,15 @@ static pm_message_t resume_message;
  * @enter:	put it to rest. On error everything is as before the call
  * @leave:	bring it back
  * @test_level:	the /sys/power/pm_test level that stops after this step
+ * @abortable:	a wakeup event stops after this step. Not before tasks are
+ *		frozen, which forgets the events that came before
  */
 struct step {
 	const char *name;
 	int (*enter)(void);
 	void (*leave)(void);
 	int test_level;
+	bool abortable;
 };
 
 /*
@@ -149,20 +154,55 @@ static int late_devices_enter(void)
 	return dpm_suspend_end(PMSG_FREEZE);
 }
 
+/*
+ * A peer that died left its devices as they were, with its DMA addresses in
+ * them. The peer switched their DMA off, and resuming switches it on again,
+ * often before the driver resets the device: let them forget first.
+ */
+static void reset_devices_of_dead_peer(void)
+{
+#ifdef CONFIG_PCI
+	struct pci_dev *dev = NULL;
+
+	for_each_pci_dev(dev) {
+		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+			continue;
+		device_lock(&dev->dev);
+		if (__pci_reset_function_locked(dev))
+			pci_dbg(dev, "cannot be reset after its user died\n");
+		device_unlock(&dev->dev);
+	}
+#endif
+}
+
 static void late_devices_leave(void)
 {
+	if (kexec_jump_report.peer_died)
+		reset_devices_of_dead_peer();
 	dpm_resume_start(resume_message);
 }
+
+/*
+ * The way hibernation parks CPUs before it overwrites memory: in HLT, not in
+ * MWAIT, and SMT siblings that were off as well. So SMT is switched on, and off
+ * again in the end.
+ */
+static enum cpuhp_smt_control smt_control;
 
 static void cpus_leave(void)
 {
 	pm_sleep_enable_secondary_cpus();
+	if (smt_control != cpu_smt_control)
+		cpuhp_smt_disable(smt_control);
 }
 
 static int cpus_enter(void)
 {
-	int error = pm_sleep_disable_secondary_cpus();
+	int error;
 
+	smt_control = cpu_smt_control;
+	cpuidle_pause();
+	error = hibernate_resume_nonboot_cpu_disable();
 	if (error) {
 		cpus_leave();
 		return error;
@@ -199,15 +239,21 @@ static void syscore_leave(void)
 }
 
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+static bool processor_saved;
+
 static int processor_enter(void)
 {
 	save_processor_state();
+	processor_saved = true;
 	return 0;
 }
 
+/* After a jump arch_kexec_jump() has done it, before any other C code ran. */
 static void processor_leave(void)
 {
-	restore_processor_state();
+	if (processor_saved)
+		restore_processor_state();
+	processor_saved = false;
 }
 #endif
 
@@ -215,15 +261,15 @@ static const struct step steps[] = {
 	{ "notifiers",	  notifiers_enter,    notifiers_leave },
 	{ "console",	  console_enter,      console_leave },
 	{ "filesystems",  filesystems_enter },
-	{ "tasks",	  tasks_enter,	      tasks_leave },
-	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER },
-	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES },
-	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM },
-	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS },
-	{ "interrupts",	  interrupts_enter,   interrupts_leave },
-	{ "syscore",	  syscore_enter,      syscore_leave,	  TEST_CORE },
+	{ "tasks",	  tasks_enter,	      tasks_leave,	  0, true },
+	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
+	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES, true },
+	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM, true },
+	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS, true },
+	{ "interrupts",	  interrupts_enter,   interrupts_leave,	  0, true },
+	{ "syscore",	  syscore_enter,      syscore_leave,	  TEST_CORE, true },
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-	{ "processor",	  processor_enter,    processor_leave },
+	{ "processor",	  processor_enter,    processor_leave,	  0, true },
 #endif
 };
 
@@ -252,14 +298,15 @@ const char *kexec_jump_step_name(unsigned int step)
  * @step:	its number, below kexec_jump_nr_steps()
  * @leaving:	coming back rather than going in
  *
- * Return: nanoseconds, 0 if the step was not reached. Read under the kexec lock.
+ * Return: nanoseconds, 0 if the step was not reached. Read under
+ * kexec_jump_lock.
  */
 u64 kexec_jump_step_ns(unsigned int step, bool leaving)
 {
 	return step_ns[leaving][step];
 }
 
-/* sched_clock() is set back to its value before the jump on the way back. */
+/* The clock of another CPU, or a clock set back, is no reason for nonsense. */
 static u64 ns_since(u64 start)
 {
 	u64 now = sched_clock();
@@ -308,7 +355,7 @@ static int reason_to_stop(const struct step *step)
 {
 	if (kexec_jump_should_fail(step->name))
 		return -EIO;
-	if (pm_wakeup_pending())
+	if (step->abortable && pm_wakeup_pending())
 		return -EBUSY;
 	return 0;
 }
@@ -323,6 +370,7 @@ static void enter_peer(struct kimage *image)
 	header->peer_status = KEXEC_JUMP_PEER_ALIVE;
 	header->state = KEXEC_JUMP_AWAY;
 	next = arch_kexec_jump(jump);
+	processor_saved = false;
 	header->state = KEXEC_JUMP_RUNNING;
 
 	jump->peer_preserved = next != 0;
@@ -403,6 +451,8 @@ int kexec_jump_execute(struct kimage *image)
 	struct kexec_jump_report *report = &kexec_jump_report;
 	int error;
 
+	/* Not held while tasks are frozen: its waiters could not be. */
+	mutex_lock(&kexec_jump_lock);
 	report->attempts++;
 	report->step = NULL;
 	report->test = false;
@@ -413,8 +463,10 @@ int kexec_jump_execute(struct kimage *image)
 	if (error) {
 		report->step = "check";
 		report->error = error;
-		return error;
 	}
+	mutex_unlock(&kexec_jump_lock);
+	if (error)
+		return error;
 
 	pm_suspend_clear_flags();
 	error = run_sequence(image);

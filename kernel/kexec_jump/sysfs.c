@@ -10,8 +10,6 @@
 #include <linux/sysfs.h>
 #include <linux/time64.h>
 
-#include "../kexec_internal.h"
-
 static ssize_t show_jumps(char *buf)
 {
 	return sysfs_emit(buf, "%lu\n", kexec_jump_report.jumps);
@@ -50,9 +48,9 @@ static ssize_t show_steps(char *buf)
 
 static const struct kexec_jump *loaded_jump(void)
 {
-	if (!kexec_image || !kexec_image->preserve_context)
-		return NULL;
-	return kexec_image->jump;
+	const struct kimage *image = READ_ONCE(kexec_image);
+
+	return image && image->preserve_context ? image->jump : NULL;
 }
 
 static ssize_t show_window(char *buf, const struct kexec_jump_range *window,
@@ -105,7 +103,7 @@ static ssize_t show_image_window(char *buf)
 
 #endif
 
-/* A file of the directory; @show_value is called under the kexec lock. */
+/* A file of the directory; @show_value is called under kexec_jump_lock. */
 struct jump_attribute {
 	struct kobj_attribute attr;
 	ssize_t (*show_value)(char *buf);
@@ -116,28 +114,28 @@ static ssize_t show_locked(struct kobject *kobj, struct kobj_attribute *attr,
 {
 	ssize_t len;
 
-	if (!kexec_trylock())
-		return -EBUSY;
+	mutex_lock(&kexec_jump_lock);
 	len = container_of(attr, struct jump_attribute, attr)->show_value(buf);
-	kexec_unlock();
+	mutex_unlock(&kexec_jump_lock);
 	return len;
 }
 
-#define JUMP_ATTRIBUTE(_name)					\
+#define JUMP_ATTRIBUTE(_name, _mode)				\
 	static struct jump_attribute _name##_attribute = {	\
-		.attr = __ATTR(_name, 0444, show_locked, NULL),	\
+		.attr = __ATTR(_name, _mode, show_locked, NULL), \
 		.show_value = show_##_name,			\
 	}
 
-JUMP_ATTRIBUTE(jumps);
-JUMP_ATTRIBUTE(last);
-JUMP_ATTRIBUTE(steps);
+JUMP_ATTRIBUTE(jumps, 0444);
+JUMP_ATTRIBUTE(last, 0444);
+JUMP_ATTRIBUTE(steps, 0444);
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-JUMP_ATTRIBUTE(preserved);
-JUMP_ATTRIBUTE(jump_back_entry);
-JUMP_ATTRIBUTE(confined_to);
-JUMP_ATTRIBUTE(image_entry);
-JUMP_ATTRIBUTE(image_window);
+JUMP_ATTRIBUTE(preserved, 0444);
+/* Physical addresses are for root, as in /proc/iomem. */
+JUMP_ATTRIBUTE(jump_back_entry, 0400);
+JUMP_ATTRIBUTE(confined_to, 0400);
+JUMP_ATTRIBUTE(image_entry, 0400);
+JUMP_ATTRIBUTE(image_window, 0400);
 #endif
 
 static const struct attribute * const attributes[] = {

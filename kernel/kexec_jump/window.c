@@ -143,6 +143,8 @@ int kexec_jump_check_window(const struct kexec_jump *jump)
 		}
 	}
 
+	if (!jump->nr_pages)
+		return 0;
 	available = si_mem_available();
 	if (jump->nr_pages + RESERVE_PAGES > available) {
 		pr_err("window of %lu MB does not fit: %lu MB of memory are available, %lu MB must stay free; choose a smaller --mem-max\n",

@@ -12,6 +12,9 @@ from .util import BUILD, LabError, digest, Stamp, jobs, run, say
 # Debian's python3 has the modules checkpatch's SPDX check needs; an own one may not.
 SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
+# Makes generated/utsversion.h, which the decompressor includes.
+VERSION = ("init/version-timestamp.o",)
+
 
 def files(suffix, owned=True, touched=True):
     """Files of the series with that ending: those it adds, those it changes."""
@@ -40,20 +43,21 @@ def checkpatch(mail):
     return "" if p.returncode == 0 and "no obvious style problems" in p.stdout else p.stdout
 
 
-def warnings(src, obj, variant, sources, *args):
+def warnings(src, obj, variant, sources):
     """Compile sources with more warnings and sparse: {"file: message"}, without line numbers."""
     objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
     for o in objects:
         (obj / o).unlink(missing_ok=True)
-    p = subprocess.run([*kernel.make_args(src, obj, variant), "--output-sync=target", "V=1", "W=1",
-                        "C=2", *args, *objects],
+    # Not silent: the commands tell whether sparse was run.
+    make = [a for a in kernel.make_args(src, obj, variant) if a != "-s"]
+    p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *VERSION, *objects],
                        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode:
         raise LabError(f"compiling with W=1 failed:\n{p.stdout[-4000:]}")
     for f, o in zip(sources, objects):
         if not (obj / o).is_file():
             raise LabError(f"{f} was not compiled")
-        if f.endswith(".c") and not re.search(rf"^\s*sparse .*{re.escape(f)}$", p.stdout, re.M):
+        if f.endswith(".c") and not re.search(rf"^\s*sparse .*{re.escape(f)}\b", p.stdout, re.M):
             raise LabError(f"sparse did not see {f}")
     found = re.findall(r"^(?:.*/)?((?:arch|include|kernel)/\S+?):(?:\d+:)+ ((?:warning|error): .*)$",
                        p.stdout, re.M)
@@ -112,7 +116,10 @@ def debian_config():
     objects = [f.rsplit(".", 1)[0] + ".o" for f in enabled]
     for o in objects:
         (obj / o).unlink(missing_ok=True)
-    run(*make, *objects, what="compiling with Debian's configuration", log=root / "build.log")
+    log = root / "build.log"
+    log.unlink(missing_ok=True)
+    run(*make, *VERSION, what="preparing Debian's configuration")
+    run(*make, *objects, what="compiling with Debian's configuration", log=log)
     missing = [o for o in objects if not (obj / o).is_file()]
     if missing:
         raise LabError(f"not compiled: {missing}")

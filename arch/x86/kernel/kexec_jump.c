@@ -9,7 +9,9 @@
 
 #include <linux/cc_platform.h>
 #include <linux/cpufeature.h>
+#include <linux/delay.h>
 #include <linux/ftrace.h>
+#include <linux/highmem.h>
 #include <linux/kexec.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
@@ -20,6 +22,7 @@
 #include <linux/suspend.h>
 
 #include <asm/apic.h>
+#include <asm/bootparam.h>
 #include <asm/cpu.h>
 #include <asm/debugreg.h>
 #include <asm/hpet.h>
@@ -62,6 +65,9 @@ static_assert(KJ_MAP_DESTINATION == IND_DESTINATION);
 static_assert(KJ_MAP_INDIRECTION == IND_INDIRECTION);
 static_assert(KJ_MAP_SOURCE == IND_SOURCE);
 
+/* "HdrS": there is a setup header */
+#define HDRS		0x53726448
+
 /* Conventional memory of a PC ends here, or below where firmware keeps some. */
 #define LOW_MEMORY_END	(640UL * 1024)
 
@@ -86,6 +92,56 @@ int arch_kexec_jump_low_window(struct kexec_jump *jump)
 		error = kexec_jump_add_range(jump, addr, addr + PAGE_SIZE);
 		if (error)
 			return error;
+	}
+	return 0;
+}
+
+/* The setup header of a bzImage: kexec leaves it where boot_params begin. */
+static bool read_setup_header(const struct kexec_jump *jump, u64 addr,
+			      struct setup_header *header)
+{
+	const struct boot_params *params;
+
+	params = kmap_local_page(kexec_jump_window_page(jump, addr));
+	memcpy(header, &params->hdr, sizeof(*header));
+	kunmap_local(params);
+	return header->boot_flag == 0xaa55 && header->header == HDRS &&
+	       header->version >= 0x020a;
+}
+
+/*
+ * Until it has looked for its window, a bzImage only knows where it was loaded,
+ * and that it must not run below its preferred address. It takes init_size bytes
+ * from there (Documentation/arch/x86/boot.rst).
+ */
+int arch_kexec_jump_check_image(const struct kexec_jump *jump,
+				unsigned long nr_segments,
+				const struct kexec_segment *segments)
+{
+	struct setup_header header;
+	unsigned long i, size;
+	u64 start, end;
+
+	for (i = 0; i < nr_segments; i++)
+		if (segments[i].memsz &&
+		    read_setup_header(jump, segments[i].mem, &header))
+			break;
+	if (i == nr_segments)
+		return 0;
+
+	size = PAGE_ALIGN(header.init_size);
+	start = header.pref_address & PAGE_MASK;
+	for (i = 0; i < nr_segments; i++)
+		if (segments[i].bufsz && segments[i].memsz == size)
+			start = max_t(u64, start, segments[i].mem);
+	end = start + size;
+
+	for (; start < end; start += PAGE_SIZE) {
+		if (kexec_jump_in_window(jump, start))
+			continue;
+		pr_err("the kernel image takes memory up to %#llx, %#llx is not in its window; choose --mem-max=%#llx or more, with room for the initrd\n",
+		       end - 1, start, end - 1);
+		return -EADDRNOTAVAIL;
 	}
 	return 0;
 }
@@ -122,7 +178,8 @@ static int prepare_page_tables(struct kexec_jump *jump)
 	struct x86_mapping_info info = {
 		.alloc_pgt_page	= alloc_table,
 		.context	= jump,
-		.page_flag	= __PAGE_KERNEL_LARGE_EXEC,
+		/* Not global: nothing of it may stay when CR3 is written. */
+		.page_flag	= __PAGE_KERNEL_LARGE_EXEC & ~_PAGE_GLOBAL,
 		.kernpg_flag	= _KERNPG_TABLE_NOENC,
 		.direct_gbpages	= direct_gbpages,
 	};
@@ -164,9 +221,20 @@ static void clean_page_tables(struct kexec_jump *jump)
 
 #else /* CONFIG_X86_32 */
 
-/* The trampoline runs without paging; initial_page_table leads there. */
+/*
+ * The trampoline runs without paging; initial_page_table leads there. It maps
+ * all of low memory to itself only if the kernel's part of the address space is
+ * not the larger one.
+ */
 static int prepare_page_tables(struct kexec_jump *jump)
 {
+	u64 end = (u64)min(KERNEL_PGD_PTRS, KERNEL_PGD_BOUNDARY) << PGDIR_SHIFT;
+
+	if (page_to_phys(jump->page) >= end) {
+		pr_err("jump page at %#llx cannot be mapped to itself with this VMSPLIT\n",
+		       (u64)page_to_phys(jump->page));
+		return -EOPNOTSUPP;
+	}
 	return set_memory_x((unsigned long)page_address(jump->page), 1);
 }
 
@@ -242,13 +310,33 @@ void arch_kexec_jump_cleanup(struct kexec_jump *jump)
 }
 
 /*
- * Offline CPUs may sit in MWAIT, and wake when the monitored line is written,
- * as an exchange would. Those are sent to HLT; only INIT gets them out again.
+ * CPUs that were taken offline long ago may sit in MWAIT, and wake when the
+ * monitored line is written, as an exchange would. Send those to HLT.
  */
 void arch_kexec_jump_park_cpus(void)
 {
 #ifdef CONFIG_SMP
 	smp_kick_mwait_play_dead();
+#endif
+}
+
+/*
+ * An interrupt that is in service when the machine changes hands would block
+ * others in the kernel that gets it: it does not know of it. A kernel that
+ * panicked may have left its handler at any point.
+ */
+static void end_interrupts_in_service(void)
+{
+#ifdef CONFIG_X86_LOCAL_APIC
+	unsigned int i, word, tries = NR_VECTORS;
+
+	if (!boot_cpu_has(X86_FEATURE_APIC))
+		return;
+	for (i = 0; i < NR_VECTORS / 32; i++)
+		for (word = apic_read(APIC_ISR + i * 0x10); word && tries; tries--) {
+			apic_eoi();
+			word = apic_read(APIC_ISR + i * 0x10);
+		}
 #endif
 }
 
@@ -258,6 +346,7 @@ static void interrupts_to_boot_mode(void)
 #ifdef CONFIG_X86_IO_APIC
 	clear_IO_APIC();
 #endif
+	end_interrupts_in_service();
 	lapic_shutdown();
 	restore_boot_irq_mode();
 #ifdef CONFIG_HPET_TIMER
@@ -285,6 +374,8 @@ unsigned long notrace arch_kexec_jump(struct kexec_jump *jump)
 
 	next = go(jump);
 
+	/* Until TR is right, no breakpoint or tracer may get in between. */
+	restore_processor_state();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		wrmsrl(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_restore();
@@ -335,9 +426,18 @@ static void stop_dma(void)
 static struct kexec_jump *panic_jump;
 static bool others_stopped;
 
+/* DMA that a device has begun is over by then. */
+#define DMA_SETTLE_MS	100
+
 static void __noreturn leave_for_good(void)
 {
+	cpu_emergency_disable_virtualization();
 	stop_dma();
+	mdelay(DMA_SETTLE_MS);
+#ifdef CONFIG_X86_IO_APIC
+	/* Whoever held them was stopped. */
+	ioapic_zap_locks();
+#endif
 	hw_breakpoint_disable();
 	cet_disable();
 	interrupts_to_boot_mode();

@@ -40,7 +40,7 @@ void __init kexec_jump_confine_memory(void)
 	take_away(covered_to, U64_MAX);
 	e820__update_table(e820_table);
 #ifdef CONFIG_MEMORY_HOTPLUG
-	/* Firmware may offer the rest as hot-plugged memory: none of it. */
+	/* Firmware may offer the rest as hot-pluggable memory at boot. */
 	max_mem_size = covered_to;
 #endif
 	pr_info("confined to the window of the kernel preserved at %#llx:\n",
