@@ -88,6 +88,15 @@ def test_peer_dies_with_its_disks_busy(boot, variant):
         check_another_peer(g)
 
 
+def test_peer_that_cannot_start(boot, variant):
+    """No user space for it: A is told why it does not get an answer."""
+    g = boot(variant, smp=2, disks=False, net=False, allow=PANIC)
+    load_kernel(g, append="rdinit=/nowhere init=/nowhere")
+    g.jump(f"kjreboot >{RESULT}", to="A")
+    assert f"errno={errno.EOWNERDEAD} " in g.run(f"cat {RESULT}").out
+    assert sysfs(g, "last").startswith("peer died: VFS: Unable to mount root fs")
+
+
 def test_first_kernel_panics(boot):
     """Only a kernel that was jumped to jumps back: one that was jumped from dies as ever."""
     g = boot("x86_64", allow=PANIC, disks=False, net=False)
