@@ -33,6 +33,8 @@ UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/
 class Failed(Exception):
     """A measurement gave no number; says what happened."""
 
+    said = ""       # what the guest printed before
+
 
 class Session:
     """A kernel and a way to measure. Starts another guest when one was lost."""
@@ -64,7 +66,8 @@ class Session:
         try:
             result = self.guest.run(cmd, PATIENCE)
         except GuestError:
-            self.lost(PATIENCE)
+            said = self.guest.shell.before
+            self.lost(PATIENCE, said.decode(errors="replace") if said else "")
         if result.rc:
             said = [l.strip() for l in result.out.splitlines() if not l.startswith("tsc=")]
             raise Failed((said or [f"exit {result.rc}"])[-1])
@@ -76,15 +79,17 @@ class Session:
         except GuestError:
             self.lost(180)
 
-    def lost(self, patience):
+    def lost(self, patience, said=""):
         with contextlib.suppress(Exception):
             self.guest.qemu.wait(1)
         trouble = self.guest.trouble()
         ended = self.guest.qemu.poll() is not None
         self.guest.save_artefacts()
         self.close()
-        raise Failed(("machine reset" if ended else f"hangs (given {patience} s)")
-                     + (f": {plain(trouble[0])}" if trouble else ""))
+        failed = Failed(("the machine resets" if ended else f"hangs ({patience} s)")
+                        + (f"; the log has \"{plain(trouble[0])}\"" if trouble else ""))
+        failed.said = said
+        raise failed
 
     def ms(self, out):
         """Milliseconds of each tsctime in the output."""
@@ -103,7 +108,7 @@ class Session:
             yield
             after = self.guest.trouble() if self.guest else []
             if after:
-                raise Failed(f"damage: {plain(after[0])}")
+                raise Failed(f"the log has \"{plain(after[0])}\"")
         except Failed as e:
             for name in names:
                 self.results.setdefault(name, str(e))
@@ -113,7 +118,7 @@ class Session:
 
 def plain(line):
     """A kernel message without its time stamp."""
-    return re.sub(r"^\[[^\]]*\]\s*", "", line)[:60]
+    return re.sub(r"^\[[^\]]*\]\s*", "", line)[:70]
 
 
 def best_of(session, cmd, undo):
@@ -147,39 +152,48 @@ def stock_load(s, mb):
             f"--append='{s.guest.peer_line('B')}'")
 
 
-def calls(s, number, pause=""):
-    """Times of `number` calls of what is loaded."""
-    out = s.run(f"for i in $(seq {number}); do tsctime kjreboot || break; {pause}done")
+def calls(s, names, number, pause=""):
+    """Call what is loaded `number` times; the time of call n is the row names[n]."""
+    failed = None
+    try:
+        out = s.run(f"for i in $(seq {number}); do tsctime kjreboot || break; {pause}done")
+    except Failed as e:
+        out, failed = e.said, e
     times = s.ms(out)
-    if len(times) != number or "errno" in out:
-        raise Failed(out.splitlines()[-1])
+    for n, name in names.items():
+        if n <= len(times):
+            s.results[name] = times[n - 1]
+    if failed:
+        raise failed
+    if "errno" in out:
+        raise Failed(re.findall(r".*errno.*", out)[0])
     return times
 
 
 def numbered(title):
-    return [f"{title}, call {n}" for n in (1, 2, CALLS)]
+    return {n: f"{title}, call {n}" for n in (1, 2, CALLS)}
 
 
 def measure_flat(s):
     ahci, no_ahci = numbered("flat program"), numbered("flat program, AHCI unbound")
     paused = "flat program, 1 s after the last call"
-    with s.rows(*ahci, paused, *no_ahci):
+    with s.rows(*ahci.values(), paused):
         s.fresh()
         s.run(FLAT)
         s.run("sleep 2")
-        times = calls(s, 1)
-        s.note_steps(ahci[0])
-        times += calls(s, CALLS - 1)
-        s.note_steps(ahci[2])
-        for n, name in zip((1, 2, CALLS), ahci):
-            s.results[name] = times[n - 1]
+        calls(s, ahci, CALLS)
+        s.note_steps(ahci[CALLS])
         s.run("sleep 1")
-        s.results[paused] = calls(s, 2, "sleep 1; ")[1]
+        calls(s, {2: paused}, 2, "sleep 1; ")
+        s.note_steps(paused)
+    with s.rows(*no_ahci.values()):
+        if not s.guest:
+            s.fresh()
+            s.run(FLAT)
         s.run(UNBIND_AHCI)
-        times = calls(s, CALLS)
-        s.note_steps(no_ahci[2])
-        for n, name in zip((1, 2, CALLS), no_ahci):
-            s.results[name] = times[n - 1]
+        s.run("sleep 2")
+        calls(s, no_ahci, CALLS)
+        s.note_steps(no_ahci[CALLS])
 
 
 def measure_switch(s):
@@ -199,8 +213,7 @@ def measure_switch(s):
             # B returns at once, as often as it is jumped to, and stays at the end.
             s.jump(f"for i in $(seq {SWITCHES}); do kjreboot; done >/dev/null", "A")
             s.run(prepare)
-            times = calls(s, SWITCHES - 1)
-            s.results[name] = min(times[1:])
+            s.results[name] = min(calls(s, {}, SWITCHES - 1)[1:])
             s.note_steps(name)
             s.jump("kjreboot >/dev/null", "B")
 
