@@ -52,7 +52,9 @@ def round_trips(g, trips, cpus, options="", append="", mem_max=0x5ffffff):
             booted = now
 
             g.jump(JUMP, to="A")
-            work.check()
+            # Time for all of it to proceed is given now and then only: usually
+            # the next jump comes in the middle of it.
+            work.check(goes_on=trip % 4 == 0 or trip == trips)
             assert sysfs(g, "last") == "ok"
             assert int(sysfs(g, "jumps")) == trip
             assert int(g.run("nproc").out) == cpus
@@ -80,7 +82,6 @@ def test_processors(boot, cpu):
     round_trips(boot("x86_64", smp=2, cpu=cpu), 5, 2)
 
 
-@pytest.mark.parametrize("options,append", [("--pass-memmap-cmdline", ""), ("", "nokaslr")])
-def test_options_once_needed(boot, variant, options, append):
+def test_options_once_needed(boot, variant):
     """What people had to say to make it work does no harm."""
-    round_trips(boot(variant, smp=2), 3, 2, options=options, append=append)
+    round_trips(boot(variant, smp=2), 3, 2, options="--pass-memmap-cmdline", append="nokaslr")
