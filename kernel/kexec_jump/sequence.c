@@ -34,6 +34,7 @@
 #define TEST_SECONDS	5
 
 struct kexec_jump_report kexec_jump_report;
+/* Keeps the report and the loaded image in place while they are looked at. */
 DEFINE_MUTEX(kexec_jump_lock);
 
 /* The PM message that devices are resumed with: depends on why we go back. */

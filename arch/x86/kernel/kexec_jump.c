@@ -96,7 +96,10 @@ int arch_kexec_jump_low_window(struct kexec_jump *jump)
 	return 0;
 }
 
-/* The setup header of a bzImage: kexec leaves it where boot_params begin. */
+/*
+ * The setup header of a bzImage: kexec leaves it where boot_params begin, not
+ * always with boot_flag.
+ */
 static bool read_setup_header(const struct kexec_jump *jump, u64 addr,
 			      struct setup_header *header)
 {
@@ -105,8 +108,7 @@ static bool read_setup_header(const struct kexec_jump *jump, u64 addr,
 	params = kmap_local_page(kexec_jump_window_page(jump, addr));
 	memcpy(header, &params->hdr, sizeof(*header));
 	kunmap_local(params);
-	return header->boot_flag == 0xaa55 && header->header == HDRS &&
-	       header->version >= 0x020a;
+	return header->header == HDRS && header->version >= 0x020a;
 }
 
 /*
@@ -118,9 +120,10 @@ int arch_kexec_jump_check_image(const struct kexec_jump *jump,
 				unsigned long nr_segments,
 				const struct kexec_segment *segments)
 {
+	const struct kexec_segment *kernel = NULL;
 	struct setup_header header;
-	unsigned long i, size;
 	u64 start, end;
+	unsigned long i;
 
 	for (i = 0; i < nr_segments; i++)
 		if (segments[i].memsz &&
@@ -129,12 +132,15 @@ int arch_kexec_jump_check_image(const struct kexec_jump *jump,
 	if (i == nr_segments)
 		return 0;
 
-	size = PAGE_ALIGN(header.init_size);
-	start = header.pref_address & PAGE_MASK;
+	/* The kernel itself: the largest piece but for the initrd. */
 	for (i = 0; i < nr_segments; i++)
-		if (segments[i].bufsz && segments[i].memsz == size)
-			start = max_t(u64, start, segments[i].mem);
-	end = start + size;
+		if (segments[i].mem != header.ramdisk_image &&
+		    (!kernel || segments[i].bufsz > kernel->bufsz))
+			kernel = &segments[i];
+	start = header.pref_address & PAGE_MASK;
+	if (kernel)
+		start = max_t(u64, start, kernel->mem);
+	end = start + PAGE_ALIGN(header.init_size);
 
 	for (; start < end; start += PAGE_SIZE) {
 		if (kexec_jump_in_window(jump, start))
