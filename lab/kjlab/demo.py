@@ -154,9 +154,9 @@ def kernel_a(story, port):
 
 def first_jump(story):
     """A loads B and jumps, B boots. Returns what B must still have later."""
-    story.tell("A loads the second kernel, B, into the window 1 MB to 96 MB")
+    story.tell("A loads the second kernel, B, into the window 1 MB to 64 MB")
     took = story.type(
-        "kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 --mem-max=0x5ffffff "
+        "kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 --mem-max=0x3ffffff "
         f"--initrd=/boot/rootfs.gz --append='{story.g.peer_line('B')}'")
     story.note(f"loaded in {took:.2f} s; the kernel reports the window "
                + story.ask("cat /sys/kernel/kexec_jump/image_window").replace("\n", " "))
