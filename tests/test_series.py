@@ -23,13 +23,11 @@ def test_checkpatch(patch):
     assert lint.checkpatch(mail) == ""
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_no_new_warnings(variant):
     warnings, _ = lint.new_warnings(variant)
     assert warnings == []
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_builds_without_the_feature(variant):
     home = kernel.build(variant, jump=False)
     assert "warning:" not in (home / "kernel.log").read_text()
