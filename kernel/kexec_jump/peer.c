@@ -19,8 +19,10 @@
 
 static u64 back_entry __ro_after_init;
 
+#ifdef CONFIG_CRASH_DUMP
 /* elfcorehdr= as it was when the entry was parsed, which kexec put behind it. */
 static unsigned long long elfcorehdr_before __initdata;
+#endif
 
 /* Copy taken at boot; fields after the checksum are those of that time. */
 static struct kexec_jump_header preserved_header __ro_after_init;
