@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """A kernel that was jumped to keeps to its window."""
-from jumps import JUMP, MB, at_work, iomem, load_kernel, load_way_back, ranges, sysfs
+from jumps import (JUMP, MB, at_work, dmesg, iomem, jump_back_entry, load_kernel, load_way_back,
+                   ranges, sysfs)
 
 
 def inside(part, whole):
@@ -54,3 +55,16 @@ def test_kaslr(boot, variant):
         assert inside(iomem(g, "System RAM"), window)
         g.jump(JUMP, to="A")
     assert len(places) > 1
+
+
+def test_other_paging_depth(boot):
+    """A peer with 5-level paging cannot jump back to a kernel with 4, but spares its memory."""
+    g = boot("x86_64", cpu="max", append="no5lvl", disks=False, net=False)
+    load_kernel(g)
+    window = ranges(sysfs(g, "image_window"))
+    g.jump(JUMP, to="B")
+    assert inside(iomem(g, "System RAM"), window)
+    assert sysfs(g, "preserved") == "0"
+    refused = g.run(f"kexec --load-jump-back-helper --entry={jump_back_entry(g):#x}")
+    assert "Protocol not supported" in refused.out
+    assert dmesg(g, "kexec_jump: entry .* with flags 0x0, this one is for 62 with 0x1")
