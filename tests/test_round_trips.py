@@ -28,11 +28,11 @@ class Clocks:
         assert abs(uptime - host) <= 2
 
 
-def round_trips(g, trips, cpus, options="", append="", mem_max=0x5ffffff):
+def round_trips(g, trips, cpus, options="", append=""):
     """The guest, kernel A, has work to do, and jumps to B and back `trips` times."""
     with at_work(g) as work:
         clocks = Clocks(g)
-        load_kernel(g, options=options, append=append, mem_max=mem_max)
+        load_kernel(g, options=options, append=append)
         booted = None
         for trip in range(1, trips + 1):
             g.jump(JUMP, to="B")
