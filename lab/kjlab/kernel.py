@@ -146,6 +146,7 @@ def seed(old, new):
     """Start a build directory from another one, so that little is compiled again."""
     if old.is_dir() and not new.is_dir():
         part = new.with_name(new.name + ".part")
+        new.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)
         run("cp", "-a", "--reflink=auto", old, part)
         for name in (".lab-config", "lab.config"):
