@@ -28,6 +28,7 @@
 /* kexec_jump_header.state: may the entry be jumped to? */
 #define KEXEC_JUMP_RUNNING	0	/* no: its kernel is running */
 #define KEXEC_JUMP_AWAY		1	/* yes: its kernel has jumped away */
+#define KEXEC_JUMP_IMAGE	2	/* yes: all its memory is in place */
 
 /* kexec_jump_header.peer_status: how the peer came back */
 #define KEXEC_JUMP_PEER_ALIVE	0
@@ -53,13 +54,24 @@ struct kexec_jump_range {
  * @flags:	KEXEC_JUMP_5LEVEL
  * @entry:	physical address that resumes the preserved kernel
  * @backup_map:	physical address of the first page of the backup map, 0 if the
- *		window is empty. The map is a kimage page list: for every page
- *		of the window the page it is exchanged with. A page listed as
- *		exchanged with itself held nothing worth keeping.
+ *		window is empty. The map is a kimage page list: for a page of
+ *		the window the page it is exchanged with. A page that is not in
+ *		the list held nothing worth keeping.
  * @nr_ranges:	number of valid entries in @window
  * @reserved:	0
  * @window:	the memory the peer may use, sorted, disjoint
- * @state:	KEXEC_JUMP_RUNNING or KEXEC_JUMP_AWAY, written by the owner
+ * @description: physical address of a kimage page list of the pages that
+ *		describe the preserved kernel, 0 if there are none. Put together
+ *		they are an ELF core header, complete with notes, for a file of
+ *		its memory, and behind that a bitmap: a page frame whose bit is
+ *		set has content worth saving
+ * @elf_pages:	pages of the ELF core header
+ * @nr_pfns:	bits of the bitmap, unsigned longs of the preserved kernel
+ * @shared:	physical address of a kimage page list of the pages that both
+ *		kernels may write, 0 if there are none
+ * @shared_pages: number of them
+ * @state:	KEXEC_JUMP_RUNNING, KEXEC_JUMP_AWAY or KEXEC_JUMP_IMAGE, written
+ *		by the owner, in an image by who makes it
  * @peer_status: KEXEC_JUMP_PEER_*, written by a peer that jumps back
  * @peer_message: NUL-terminated reason, written with @peer_status
  */
@@ -75,6 +87,11 @@ struct kexec_jump_header {
 	__u32 nr_ranges;
 	__u32 reserved;
 	struct kexec_jump_range window[KEXEC_JUMP_MAX_RANGES];
+	__u64 description;
+	__u64 elf_pages;
+	__u64 nr_pfns;
+	__u64 shared;
+	__u64 shared_pages;
 	/* Not covered by the checksum: changes while others look. */
 	__u32 state;
 	__u32 peer_status;

@@ -35,10 +35,24 @@ void kexec_jump_write_header(struct kexec_jump *jump)
 	header->flags = arch_kexec_jump_flags();
 	header->entry = arch_kexec_jump_entry(jump);
 	if (jump->nr_pages)
-		header->backup_map = kexec_jump_map_address(jump);
-	header->nr_ranges = jump->nr_ranges;
-	memcpy(header->window, jump->window, sizeof(header->window));
+		header->backup_map = kexec_jump_list_address(&jump->map);
+	/* Nobody reads the window of a jump into an image. */
+	if (!jump->from_image) {
+		header->nr_ranges = jump->window.nr;
+		if (jump->window.nr)
+			memcpy(header->window, jump->window.range,
+			       jump->window.nr * sizeof(*header->window));
+	}
 	header->state = KEXEC_JUMP_RUNNING;
+	kexec_jump_seal_header(header);
+}
+
+/**
+ * kexec_jump_seal_header - set the checksum of a header
+ * @header:	complete
+ */
+void kexec_jump_seal_header(struct kexec_jump_header *header)
+{
 	header->checksum = kexec_jump_checksum(header);
 }
 
@@ -46,6 +60,7 @@ void kexec_jump_write_header(struct kexec_jump *jump)
  * kexec_jump_check_header - may this kernel jump to that entry?
  * @header:	what is at the start of the entry's page
  * @entry:	physical address
+ * @state:	KEXEC_JUMP_AWAY or KEXEC_JUMP_IMAGE: what it must be
  *
  * Any context that may print.
  *
@@ -53,7 +68,8 @@ void kexec_jump_write_header(struct kexec_jump *jump)
  * it is damaged, -EPROTONOSUPPORT if its kernel speaks another version or is
  * of another kind, -ESTALE if that kernel has not jumped away.
  */
-int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry)
+int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
+			    u32 state)
 {
 	if (header->magic != KEXEC_JUMP_MAGIC) {
 		pr_err("entry %#llx: no preserved kernel there (no jump page)\n",
@@ -81,8 +97,10 @@ int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry)
 		       arch_kexec_jump_flags());
 		return -EPROTONOSUPPORT;
 	}
-	if (header->state != KEXEC_JUMP_AWAY) {
-		pr_err("entry %#llx: its kernel has not jumped away\n", entry);
+	if (header->state != state) {
+		pr_err("entry %#llx: %s\n", entry, state == KEXEC_JUMP_AWAY ?
+		       "its kernel has not jumped away" :
+		       "its kernel was loaded, but not from an image that can be resumed");
 		return -ESTALE;
 	}
 	return 0;
@@ -101,7 +119,7 @@ static int check_preserved(u64 entry)
 	 */
 	if (page_is_ram(pfn)) {
 		header = kmap_local_page(pfn_to_page(pfn));
-		error = kexec_jump_check_header(header, entry);
+		error = kexec_jump_check_header(header, entry, KEXEC_JUMP_AWAY);
 		kunmap_local(header);
 		if (!error) {
 			pr_err("entry %#llx: is in this kernel's memory; a peer that was left is resumed by its own image\n",
@@ -115,7 +133,7 @@ static int check_preserved(u64 entry)
 		pr_err("entry %#llx: no memory that can be read\n", entry);
 		return -ENOEXEC;
 	}
-	error = kexec_jump_check_header(header, entry);
+	error = kexec_jump_check_header(header, entry, KEXEC_JUMP_AWAY);
 	memunmap(header);
 	return error;
 }
@@ -129,11 +147,12 @@ static int check_preserved(u64 entry)
  *
  * Return: 0, or the errors of kexec_jump_check_header(), with a message.
  */
-int kexec_jump_check_entry(const struct kexec_jump *jump)
+int kexec_jump_check_entry(struct kexec_jump *jump)
 {
-	void *header;
-	int error;
+	struct kexec_jump_header *header;
+	int error = 0;
 
+	jump->from_image = false;
 	if (!kexec_jump_in_window(jump, jump->entry)) {
 		if (jump->entry != jump->first_entry) {
 			pr_err("entry %#lx: left by the peer, but outside its window\n",
@@ -142,14 +161,15 @@ int kexec_jump_check_entry(const struct kexec_jump *jump)
 		}
 		return check_preserved(jump->entry);
 	}
-	if (!jump->peer_preserved)
-		return 0;
 
-	/* A program may have left any address, a kernel left its jump page. */
+	/* A program may be entered anywhere, a kernel only at its jump page. */
 	header = kmap_local_page(kexec_jump_window_page(jump, jump->entry));
-	error = 0;
-	if (((struct kexec_jump_header *)header)->magic == KEXEC_JUMP_MAGIC)
-		error = kexec_jump_check_header(header, jump->entry);
+	if (header->magic == KEXEC_JUMP_MAGIC) {
+		jump->from_image = !jump->peer_preserved;
+		error = kexec_jump_check_header(header, jump->entry,
+						jump->from_image ?
+						KEXEC_JUMP_IMAGE : KEXEC_JUMP_AWAY);
+	}
 	kunmap_local(header);
 	return error;
 }

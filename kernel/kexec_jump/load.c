@@ -6,6 +6,8 @@
  * bufsz) is given to the peer zeroed. Low memory that any peer needs is added
  * and given to it as it is. An image without any memory, as loaded by
  * kexec --load-jump-back-helper, leads back to a preserved kernel.
+ *
+ * An image may be loaded in several calls: see unfinished.c.
  */
 #include "internal.h"
 
@@ -20,17 +22,24 @@
 #include "../kexec_internal.h"
 
 /**
- * kexec_jump_check_flags - does a context-preserving load make sense?
+ * kexec_jump_check_flags - does a load with these flags make sense?
  * @flags:	flags of kexec_load(2)
  *
  * Return: 0 or, with a message, -EINVAL.
  */
 int kexec_jump_check_flags(unsigned long flags)
 {
-	if (!(flags & KEXEC_PRESERVE_CONTEXT) || !(flags & KEXEC_ON_CRASH))
-		return 0;
-	pr_err("a crash kernel cannot preserve the context of a crashed one\n");
-	return -EINVAL;
+	if (flags & KEXEC_PRESERVE_CONTEXT) {
+		if (!(flags & KEXEC_ON_CRASH))
+			return 0;
+		pr_err("a crash kernel cannot preserve the context of a crashed one\n");
+		return -EINVAL;
+	}
+	if (flags & (KEXEC_LOAD_MORE | KEXEC_LOAD_CONTINUE)) {
+		pr_err("only an image that preserves the context can be loaded in several calls\n");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /**
@@ -64,15 +73,17 @@ struct kexec_jump *kexec_jump_create(unsigned long entry)
 		return NULL;
 	jump->entry = entry;
 	jump->first_entry = entry;
-	INIT_LIST_HEAD(&jump->map_pages);
+	xa_init(&jump->backup);
+	xa_init(&jump->backs);
+	kexec_jump_list_init(&jump->map);
 	INIT_LIST_HEAD(&jump->control_pages);
 	INIT_LIST_HEAD(&jump->unusable_pages);
 	return jump;
 }
 
 /**
- * kexec_jump_prepare - allocate all a jump needs
- * @jump:	with its window complete
+ * kexec_jump_prepare - allocate all else a jump needs
+ * @jump:	with its window complete and backed
  *
  * Process context.
  *
@@ -82,17 +93,13 @@ int kexec_jump_prepare(struct kexec_jump *jump)
 {
 	int error;
 
-	jump->backup = kvcalloc(jump->nr_pages, sizeof(*jump->backup), GFP_KERNEL);
-	if (!jump->backup)
-		return -ENOMEM;
 	jump->page = kexec_jump_alloc_control_page(jump);
 	if (!jump->page)
 		return -ENOMEM;
 	error = arch_kexec_jump_prepare(jump);
 	if (!error)
-		error = kexec_jump_alloc_map(jump);
-	if (!error)
-		error = kexec_jump_back_window(jump);
+		error = kexec_jump_make_map(jump);
+	kexec_jump_free_unusable(jump);
 	return error;
 }
 
@@ -102,7 +109,6 @@ int kexec_jump_prepare(struct kexec_jump *jump)
  */
 void kexec_jump_complete(struct kexec_jump *jump)
 {
-	kexec_jump_write_map(jump);
 	arch_kexec_jump_complete(jump);
 	kexec_jump_write_header(jump);
 }
@@ -121,7 +127,46 @@ void kexec_jump_destroy(struct kexec_jump *jump)
 	kfree(jump);
 }
 
-/* The segments, checked one by one, become the window. */
+static bool overlap(const struct kexec_segment *a, const struct kexec_segment *b)
+{
+	return a->mem < b->mem + b->memsz && b->mem < a->mem + a->memsz;
+}
+
+static int check_segment(const struct kexec_segment *segments, unsigned long i)
+{
+	u64 start = segments[i].mem;
+	u64 end = start + segments[i].memsz;
+	unsigned long other;
+
+	if (!PAGE_ALIGNED(start) || !PAGE_ALIGNED(end)) {
+		pr_err("segment %lu [%#llx-%#llx): not page aligned\n",
+		       i, start, end);
+		return -EADDRNOTAVAIL;
+	}
+	if (end < start || end > KEXEC_DESTINATION_MEMORY_LIMIT) {
+		pr_err("segment %lu [%#llx-%#llx): beyond the addressable memory\n",
+		       i, start, end);
+		return -EADDRNOTAVAIL;
+	}
+	if (segments[i].bufsz > segments[i].memsz) {
+		pr_err("segment %lu [%#llx-%#llx): buffer of %#zx bytes is larger\n",
+		       i, start, end, segments[i].bufsz);
+		return -EINVAL;
+	}
+	for (other = 0; other < i; other++) {
+		if (!overlap(&segments[i], &segments[other]))
+			continue;
+		pr_err("segment %lu [%#llx-%#llx): overlaps another one\n",
+		       i, start, end);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/*
+ * The segments, checked one by one, become the window. Those with content may
+ * also lie in memory that an earlier call has added.
+ */
 static int add_segments(struct kexec_jump *jump, unsigned long nr_segments,
 			const struct kexec_segment *segments)
 {
@@ -132,31 +177,20 @@ static int add_segments(struct kexec_jump *jump, unsigned long nr_segments,
 		u64 start = segments[i].mem;
 		u64 end = start + segments[i].memsz;
 
-		if (!PAGE_ALIGNED(start) || !PAGE_ALIGNED(end)) {
-			pr_err("segment %lu [%#llx-%#llx): not page aligned\n",
-			       i, start, end);
-			return -EADDRNOTAVAIL;
-		}
-		if (end < start || end > KEXEC_DESTINATION_MEMORY_LIMIT) {
-			pr_err("segment %lu [%#llx-%#llx): beyond the addressable memory\n",
-			       i, start, end);
-			return -EADDRNOTAVAIL;
-		}
-		if (segments[i].bufsz > segments[i].memsz) {
-			pr_err("segment %lu [%#llx-%#llx): buffer of %#zx bytes is larger\n",
-			       i, start, end, segments[i].bufsz);
-			return -EINVAL;
-		}
+		error = check_segment(segments, i);
+		if (error)
+			return error;
 		/* Stock kexec loads such ones, the jump-back helper among them. */
 		if (start == end)
 			continue;
+		if (segments[i].bufsz && kexec_jump_window_holds(jump, start, end))
+			continue;
 		error = kexec_jump_add_range(jump, start, end);
-		if (error) {
-			pr_err("segment %lu [%#llx-%#llx): %s\n", i, start, end,
-			       error == -EINVAL ? "overlaps another one" :
-						  "too many pieces");
+		if (error == -EINVAL)
+			pr_err("segment %lu [%#llx-%#llx): overlaps memory of an earlier call\n",
+			       i, start, end);
+		if (error)
 			return error;
-		}
 	}
 	return 0;
 }
@@ -169,19 +203,24 @@ static int fill_segment(struct kexec_jump *jump,
 	size_t left = segment->bufsz;
 	u64 addr;
 
-	for (addr = segment->mem; addr < end; addr += PAGE_SIZE) {
+	for (addr = segment->mem; addr < end && left; addr += PAGE_SIZE) {
 		struct page *page = kexec_jump_window_page(jump, addr);
 		size_t chunk = min_t(size_t, left, PAGE_SIZE);
-		unsigned long missed = 0;
-		void *to = kmap_local_page(page);
+		unsigned long missed;
+		void *to;
 
+		if (!xa_get_mark(&jump->backup, PFN_DOWN(addr), KEXEC_JUMP_EMPTY)) {
+			pr_err("memory at %#llx: filled twice\n", addr);
+			return -EINVAL;
+		}
+		to = kmap_local_page(page);
 		if (chunk < PAGE_SIZE)
 			memset(to + chunk, 0, PAGE_SIZE - chunk);
-		if (chunk)
-			missed = copy_from_user(to, buf, chunk);
+		missed = copy_from_user(to, buf, chunk);
 		kunmap_local(to);
 		if (missed)
 			return -EFAULT;
+		xa_clear_mark(&jump->backup, PFN_DOWN(addr), KEXEC_JUMP_EMPTY);
 		buf += chunk;
 		left -= chunk;
 		cond_resched();
@@ -189,57 +228,99 @@ static int fill_segment(struct kexec_jump *jump,
 	return 0;
 }
 
-/* Pages no segment covers are given to the peer with the content they have. */
-static void fill_low_window(struct kexec_jump *jump,
-			    const struct kexec_jump *segments)
+/* Memory that was announced and not filled is given to the peer zeroed. */
+static void fill_rest(struct kexec_jump *jump)
 {
-	unsigned int i;
-	u64 addr;
+	unsigned long pfn;
+	void *entry;
 
-	for (i = 0; i < jump->nr_ranges; i++) {
-		for (addr = jump->window[i].start; addr < jump->window[i].end;
-		     addr += PAGE_SIZE) {
-			struct page *to;
-
-			if (kexec_jump_in_window(segments, addr))
-				continue;
-			to = kexec_jump_window_page(jump, addr);
-			if (page_to_phys(to) != addr)
-				copy_highpage(to, pfn_to_page(PFN_DOWN(addr)));
-		}
+	xa_for_each_marked(&jump->backup, pfn, entry, KEXEC_JUMP_EMPTY) {
+		clear_highpage(pfn_to_page(xa_to_value(entry)));
+		xa_clear_mark(&jump->backup, pfn, KEXEC_JUMP_EMPTY);
+		cond_resched();
 	}
 }
 
-static int load_window(struct kexec_jump *jump, unsigned long nr_segments,
-		       const struct kexec_segment *segments)
+/* Pages no segment covers are given to the peer with the content they have. */
+static void fill_low_window(struct kexec_jump *jump)
 {
-	struct kexec_jump *only_segments;
+	unsigned long pfn;
+	void *entry;
+
+	xa_for_each_marked(&jump->backup, pfn, entry, KEXEC_JUMP_EMPTY)
+		if (pfn != xa_to_value(entry))
+			copy_highpage(pfn_to_page(xa_to_value(entry)),
+				      pfn_to_page(pfn));
+}
+
+/*
+ * Add segments to an image and fill them. Pages are allocated for all of the
+ * window when the first content comes: what is known of it by then is placed
+ * best.
+ */
+static int load_segments(struct kexec_jump *jump, unsigned long nr_segments,
+			 const struct kexec_segment *segments, bool last)
+{
+	bool content = last;
 	unsigned long i;
 	int error;
 
 	error = add_segments(jump, nr_segments, segments);
-	if (error)
-		return error;
-	error = kexec_jump_check_window(jump);
-	if (error)
+	if (!error)
+		error = kexec_jump_check_window(jump);
+	for (i = 0; i < nr_segments; i++)
+		content |= segments[i].bufsz != 0;
+	if (error || !content)
 		return error;
 
-	/* What the window was before the architecture added to it. */
-	only_segments = kmemdup(jump, sizeof(*jump), GFP_KERNEL);
-	if (!only_segments)
-		return -ENOMEM;
-	if (jump->nr_pages)
-		error = arch_kexec_jump_low_window(jump);
-	if (!error)
-		error = kexec_jump_prepare(jump);
+	if (jump->nr_backed < jump->nr_pages)
+		error = kexec_jump_back_window(jump);
 	for (i = 0; !error && i < nr_segments; i++)
 		error = fill_segment(jump, &segments[i]);
-	if (!error)
-		error = arch_kexec_jump_check_image(jump, nr_segments, segments);
-	if (!error)
-		fill_low_window(jump, only_segments);
-	kfree(only_segments);
 	return error;
+}
+
+/* A peer that boots learns its window from a header that has so much room. */
+static int check_ranges(const struct kexec_jump *jump)
+{
+	if (jump->from_image || jump->window.nr <= KEXEC_JUMP_MAX_RANGES)
+		return 0;
+	pr_err("window of %u pieces, a peer can be told of %u\n",
+	       jump->window.nr, KEXEC_JUMP_MAX_RANGES);
+	return -ENOSPC;
+}
+
+/*
+ * Make a jump of an image with all its segments. Those of the call are looked
+ * at only if it was a single one.
+ */
+static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
+		       const struct kexec_segment *segments)
+{
+	int error;
+
+	fill_rest(jump);
+	error = kexec_jump_check_entry(jump);
+	if (!error && jump->nr_pages && !jump->from_image) {
+		error = arch_kexec_jump_check_image(jump, nr_segments, segments);
+		if (!error)
+			error = arch_kexec_jump_low_window(jump);
+		if (!error)
+			error = check_ranges(jump);
+		if (!error)
+			error = kexec_jump_back_window(jump);
+		if (!error)
+			fill_low_window(jump);
+	}
+	if (!error)
+		error = kexec_jump_prepare(jump);
+	if (error)
+		return error;
+	kexec_jump_complete(jump);
+	pr_info("loaded: entry %#lx, window of %lu kB, %lu kB to exchange\n",
+		jump->entry, jump->nr_pages << (PAGE_SHIFT - 10),
+		(jump->nr_pages - jump->nr_claimed) << (PAGE_SHIFT - 10));
+	return 0;
 }
 
 /**
@@ -247,49 +328,61 @@ static int load_window(struct kexec_jump *jump, unsigned long nr_segments,
  * @entry:	physical address to jump to
  * @nr_segments: number of @segments
  * @segments:	as given to kexec_load(2)
+ * @flags:	KEXEC_LOAD_MORE, KEXEC_LOAD_CONTINUE
  *
  * Process context, kexec lock held, permission already checked. Everything the
  * jump will need is allocated here. On error all of it is freed, a message has
- * said why, and what was loaded before is untouched.
+ * said why (but for -EFAULT and -EINTR), and what was loaded before is untouched.
  *
- * Return: the image or an ERR_PTR: -EINVAL, -EADDRNOTAVAIL, -ENOMEM, -EFAULT,
- * -EINTR, or one of kexec_jump_check_entry().
+ * Return: the image, NULL if more calls have to follow, or an ERR_PTR: -EINVAL,
+ * -EADDRNOTAVAIL, -ENOMEM, -EFAULT, -EINTR, -ENOSPC, -EBUSY if another process
+ * is loading in several calls, -ESTALE if there is nothing to continue, or one
+ * of kexec_jump_check_entry().
  */
 struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
-			       struct kexec_segment *segments)
+			       struct kexec_segment *segments,
+			       unsigned long flags)
 {
+	bool continued = flags & KEXEC_LOAD_CONTINUE;
+	bool last = !(flags & KEXEC_LOAD_MORE);
 	struct kexec_jump *jump;
 	struct kimage *image;
 	int error;
 
-	image = do_kimage_alloc_init();
-	if (!image)
-		return ERR_PTR(-ENOMEM);
-	image->preserve_context = 1;
-	image->start = entry;
-	jump = kexec_jump_create(entry);
-	image->jump = jump;
-	if (!jump) {
-		error = -ENOMEM;
-		goto out;
-	}
+	if (continued)
+		jump = kexec_jump_take_unfinished();
+	else
+		jump = kexec_jump_create(entry);
+	if (IS_ERR_OR_NULL(jump))
+		return jump ? ERR_CAST(jump) : ERR_PTR(-ENOMEM);
+	jump->entry = entry;
+	jump->first_entry = entry;
 
-	error = load_window(jump, nr_segments, segments);
+	image = do_kimage_alloc_init();
+	error = image ? 0 : -ENOMEM;
 	if (!error)
-		error = kexec_jump_check_entry(jump);
-	if (!error) {
-		kexec_jump_complete(jump);
-		pr_info("loaded: entry %#lx, window of %lu kB, %lu kB to exchange\n",
-			entry, jump->nr_pages << (PAGE_SHIFT - 10),
-			(jump->nr_pages - jump->nr_claimed) << (PAGE_SHIFT - 10));
+		error = load_segments(jump, nr_segments, segments, last);
+	if (!error && last)
+		error = finish_load(jump, continued ? 0 : nr_segments, segments);
+	if (!error && !last) {
+		error = kexec_jump_keep_unfinished(jump);
+		if (!error) {
+			kfree(image);
+			return NULL;
+		}
 	}
-out:
+	if (continued)
+		kexec_jump_end_load();
 	if (error) {
 		if (error == -ENOMEM)
 			pr_err("load failed: not enough memory\n");
-		kexec_jump_free_image(image);
+		kexec_jump_destroy(jump);
+		kfree(image);
 		return ERR_PTR(error);
 	}
+	image->preserve_context = 1;
+	image->start = entry;
+	image->jump = jump;
 	return image;
 }
 

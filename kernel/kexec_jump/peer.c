@@ -107,10 +107,25 @@ const struct kexec_jump_header *kexec_jump_preserved_kernel(void)
 
 /**
  * kexec_jump_preserved_now - can the kernel that jumped here still be resumed?
+ *
+ * Return: its header as it is now, or NULL if not.
  */
-bool kexec_jump_preserved_now(void)
+const struct kexec_jump_header *kexec_jump_preserved_now(void)
 {
-	return live_header && READ_ONCE(live_header->state) == KEXEC_JUMP_AWAY;
+	return live_header && READ_ONCE(live_header->state) == KEXEC_JUMP_AWAY ?
+	       live_header : NULL;
+}
+
+/**
+ * kexec_jump_forget_preserved - the kernel that jumped here is gone
+ *
+ * Any context. Called when this kernel is resumed from an image: that one was
+ * not part of it.
+ */
+void kexec_jump_forget_preserved(void)
+{
+	live_header = NULL;
+	panic_jump = NULL;
 }
 
 /**
@@ -148,7 +163,7 @@ static int __init kexec_jump_peer_init(void)
 	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
 	if (!live_header)
 		return -ENOMEM;
-	if (kexec_jump_check_header(live_header, back_entry)) {
+	if (kexec_jump_check_header(live_header, back_entry, KEXEC_JUMP_AWAY)) {
 		pr_warn("cannot jump back\n");
 		memunmap(live_header);
 		live_header = NULL;

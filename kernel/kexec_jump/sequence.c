@@ -123,6 +123,33 @@ static void kthreads_leave(void)
 	thaw_kernel_threads();
 }
 
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+static void memory_leave(void)
+{
+	kexec_jump_describe_cleanup();
+	kexec_jump_unshare(kexec_jump_report.from_image);
+}
+
+/*
+ * What the peer is told about this kernel's memory is allocated here. A kernel
+ * that is jumped back to, or that comes from an image, will not look.
+ */
+static int memory_enter(void)
+{
+	struct kexec_jump *jump = kexec_image->jump;
+	int error;
+
+	if (jump->from_image || !jump->nr_pages)
+		return 0;
+	error = kexec_jump_share(jump);
+	if (!error)
+		error = kexec_jump_describe_prepare(jump);
+	if (error)
+		memory_leave();
+	return error;
+}
+#endif
+
 static void devices_leave(void)
 {
 	dpm_resume(resume_message);
@@ -202,6 +229,9 @@ static int cpus_enter(void)
 	int error;
 
 	smt_control = cpu_smt_control;
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	kexec_jump_describe_cpus();
+#endif
 	cpuidle_pause();
 	error = hibernate_resume_nonboot_cpu_disable();
 	if (error) {
@@ -249,7 +279,7 @@ static int processor_enter(void)
 	return 0;
 }
 
-/* After a jump arch_kexec_jump() has done it, before any other C code ran. */
+/* After a jump kexec_jump_enter() has done it, before any other C code ran. */
 static void processor_leave(void)
 {
 	if (processor_saved)
@@ -264,6 +294,9 @@ static const struct step steps[] = {
 	{ "filesystems",  filesystems_enter },
 	{ "tasks",	  tasks_enter,	      tasks_leave,	  0, true },
 	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	{ "memory",	  memory_enter,	      memory_leave,	  0, true },
+#endif
 	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES, true },
 	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM, true },
 	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS, true },
@@ -361,30 +394,39 @@ static int reason_to_stop(const struct step *step)
 	return 0;
 }
 
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 static void enter_peer(struct kimage *image)
 {
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 	struct kexec_jump *jump = image->jump;
 	struct kexec_jump_header *header = kexec_jump_header(jump);
-	unsigned long next;
 
+	kexec_jump_describe(jump);
 	header->peer_status = KEXEC_JUMP_PEER_ALIVE;
 	header->state = KEXEC_JUMP_AWAY;
-	next = arch_kexec_jump(jump);
+	machine_kexec(image);
 	processor_saved = false;
+	kexec_jump_report.from_image = header->state == KEXEC_JUMP_IMAGE;
 	header->state = KEXEC_JUMP_RUNNING;
+	kexec_jump_described(kexec_jump_report.from_image);
+	if (kexec_jump_report.from_image) {
+		kexec_jump_forget_preserved();
+		return;
+	}
 
-	jump->peer_preserved = next != 0;
-	if (next)
-		jump->entry = next;
+	jump->peer_preserved = jump->next_entry != 0;
+	if (jump->next_entry)
+		jump->entry = jump->next_entry;
 	if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
 		kexec_jump_report.peer_died = true;
 		strscpy(kexec_jump_report.peer_message, header->peer_message);
 	}
-#else
-	machine_kexec(image);
-#endif
 }
+#else
+static void enter_peer(struct kimage *image)
+{
+	machine_kexec(image);
+}
+#endif
 
 /*
  * Walk down the steps, into the peer if none of them objects, and up again.
@@ -440,8 +482,8 @@ static int check_target(struct kimage *image)
  *
  * Called by reboot(2) in process context with the sleep lock and the kexec
  * lock held. When it returns, the system runs as before the call, whatever the
- * result; only if the peer has died @image is freed, as there is nothing left
- * to jump to.
+ * result; only if the peer has died, or this kernel was resumed from an image,
+ * @image is freed, as there is nothing left to jump to.
  *
  * Return: 0 after a jump and back (or a pm_test), -EBUSY if a wakeup event was
  * pending or hibernation is going on, -EOWNERDEAD if the peer panicked, the
@@ -457,6 +499,7 @@ int kexec_jump_execute(struct kimage *image)
 	report->attempts++;
 	report->step = NULL;
 	report->test = false;
+	report->from_image = false;
 	report->peer_died = false;
 	memset(step_ns, 0, sizeof(step_ns));
 
@@ -476,6 +519,9 @@ int kexec_jump_execute(struct kimage *image)
 		pr_err("its image is unloaded, load one again to jump\n");
 		kimage_free(xchg(&kexec_image, NULL));
 		error = -EOWNERDEAD;
+	} else if (report->from_image) {
+		pr_info("resumed from an image; the peer was not part of it and is unloaded\n");
+		kimage_free(xchg(&kexec_image, NULL));
 	} else if (error) {
 		pr_err("not jumped: step %s: error %d\n", report->step, error);
 	} else if (!report->test) {

@@ -28,6 +28,8 @@ static ssize_t show_last(char *buf)
 				  report->step);
 	if (report->test)
 		return sysfs_emit(buf, "test at %s\n", report->step);
+	if (report->from_image)
+		return sysfs_emit(buf, "ok, resumed from an image\n");
 	return sysfs_emit(buf, "ok\n");
 }
 
@@ -69,7 +71,7 @@ static ssize_t show_preserved(char *buf)
 {
 	const struct kexec_jump *jump = loaded_jump();
 
-	return sysfs_emit(buf, "%d\n", kexec_jump_preserved_now() ||
+	return sysfs_emit(buf, "%d\n", !!kexec_jump_preserved_now() ||
 			  (jump && jump->peer_preserved));
 }
 
@@ -98,7 +100,8 @@ static ssize_t show_image_window(char *buf)
 {
 	const struct kexec_jump *jump = loaded_jump();
 
-	return jump ? show_window(buf, jump->window, jump->nr_ranges) : 0;
+	return jump ? show_window(buf, jump->window.range,
+				  jump->window.nr) : 0;
 }
 
 #endif
@@ -156,8 +159,15 @@ static int __init kexec_jump_sysfs_init(void)
 {
 	struct kobject *dir = kobject_create_and_add("kexec_jump", kernel_kobj);
 
+	int error;
+
 	if (!dir)
 		return -ENOMEM;
-	return sysfs_create_files(dir, attributes);
+	error = sysfs_create_files(dir, attributes);
+#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
+	if (!error)
+		error = kexec_jump_shared_init(dir);
+#endif
+	return error;
 }
 late_initcall(kexec_jump_sysfs_init);

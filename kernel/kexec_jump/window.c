@@ -24,67 +24,106 @@
 /* Memory that is left to the running system: the way to the jump needs some. */
 #define RESERVE_PAGES	(SZ_8M >> PAGE_SHIFT)
 
-#define MAP_ENTRIES	(PAGE_SIZE / sizeof(kimage_entry_t))
-
-/**
- * kexec_jump_add_range - add memory to the window
- * @jump:	the jump, nothing of it allocated yet
- * @start:	physical, page aligned
- * @end:	physical, page aligned, exclusive, above @start
- *
- * Return: 0, -EINVAL if the range overlaps the window, -ENOSPC if the header
- * has no room for it.
- */
-int kexec_jump_add_range(struct kexec_jump *jump, u64 start, u64 end)
+static int make_room(struct kexec_jump_ranges *ranges)
 {
-	struct kexec_jump_range *window = jump->window;
-	unsigned int i, at = 0;
+	unsigned int max = ranges->max ? 2 * ranges->max : KEXEC_JUMP_MAX_RANGES;
+	struct kexec_jump_range *range;
 
-	while (at < jump->nr_ranges && window[at].start < start)
-		at++;
-	if ((at > 0 && window[at - 1].end > start) ||
-	    (at < jump->nr_ranges && window[at].start < end))
-		return -EINVAL;
-
-	jump->nr_pages += (end - start) >> PAGE_SHIFT;
-	if (at > 0 && window[at - 1].end == start) {
-		window[at - 1].end = end;
-		if (at < jump->nr_ranges && window[at].start == end) {
-			window[at - 1].end = window[at].end;
-			jump->nr_ranges--;
-			for (i = at; i < jump->nr_ranges; i++)
-				window[i] = window[i + 1];
-		}
+	if (ranges->nr < ranges->max)
 		return 0;
-	}
-	if (at < jump->nr_ranges && window[at].start == end) {
-		window[at].start = start;
-		return 0;
-	}
-	if (jump->nr_ranges == KEXEC_JUMP_MAX_RANGES)
-		return -ENOSPC;
-	for (i = jump->nr_ranges; i > at; i--)
-		window[i] = window[i - 1];
-	window[at].start = start;
-	window[at].end = end;
-	jump->nr_ranges++;
+	range = kvmalloc_array(max, sizeof(*range), GFP_KERNEL);
+	if (!range)
+		return -ENOMEM;
+	if (ranges->nr)
+		memcpy(range, ranges->range, ranges->nr * sizeof(*range));
+	kvfree(ranges->range);
+	ranges->range = range;
+	ranges->max = max;
 	return 0;
 }
 
-/* Number of the window's page that holds @addr, or -1. */
-static long window_index(const struct kexec_jump *jump, u64 addr)
+/* Number of the first range that ends above @addr, or the number of ranges. */
+static unsigned int find_range(const struct kexec_jump_ranges *ranges, u64 addr)
 {
-	unsigned long before = 0;
-	unsigned int i;
+	unsigned int low = 0, high = ranges->nr;
 
-	for (i = 0; i < jump->nr_ranges; i++) {
-		const struct kexec_jump_range *range = &jump->window[i];
+	while (low < high) {
+		unsigned int middle = low + (high - low) / 2;
 
-		if (addr >= range->start && addr < range->end)
-			return before + ((addr - range->start) >> PAGE_SHIFT);
-		before += (range->end - range->start) >> PAGE_SHIFT;
+		if (ranges->range[middle].end > addr)
+			high = middle;
+		else
+			low = middle + 1;
 	}
-	return -1;
+	return low;
+}
+
+static void insert_range(struct kexec_jump_ranges *ranges, unsigned int at,
+			 u64 start, u64 end)
+{
+	memmove(&ranges->range[at + 1], &ranges->range[at],
+		(ranges->nr - at) * sizeof(*ranges->range));
+	ranges->range[at].start = start;
+	ranges->range[at].end = end;
+	ranges->nr++;
+}
+
+/**
+ * kexec_jump_add_range - add memory to the window
+ * @jump:	the jump, no control page of it allocated yet
+ * @start:	physical, page aligned
+ * @end:	physical, page aligned, exclusive, above @start
+ *
+ * Process context. Quick if ranges come in ascending order.
+ *
+ * Return: 0, -EINVAL if the range overlaps the window, -ENOMEM.
+ */
+int kexec_jump_add_range(struct kexec_jump *jump, u64 start, u64 end)
+{
+	struct kexec_jump_ranges *window = &jump->window;
+	unsigned int at = find_range(window, start);
+	struct kexec_jump_range *before, *after;
+
+	if (at < window->nr && window->range[at].start < end)
+		return -EINVAL;
+	if (make_room(window) || make_room(&jump->unbacked))
+		return -ENOMEM;
+	insert_range(&jump->unbacked, jump->unbacked.nr, start, end);
+	jump->nr_pages += (end - start) >> PAGE_SHIFT;
+
+	before = at > 0 && window->range[at - 1].end == start ?
+		 &window->range[at - 1] : NULL;
+	after = at < window->nr && window->range[at].start == end ?
+		&window->range[at] : NULL;
+	if (before && after) {
+		before->end = after->end;
+		window->nr--;
+		memmove(after, after + 1, (window->nr - at) * sizeof(*after));
+	} else if (before) {
+		before->end = end;
+	} else if (after) {
+		after->start = start;
+	} else {
+		insert_range(window, at, start, end);
+	}
+	return 0;
+}
+
+/**
+ * kexec_jump_window_holds - does memory lie in the window?
+ * @jump:	the jump
+ * @start:	physical
+ * @end:	physical, exclusive, above @start
+ *
+ * Return: true if all of it does.
+ */
+bool kexec_jump_window_holds(const struct kexec_jump *jump, u64 start, u64 end)
+{
+	const struct kexec_jump_ranges *window = &jump->window;
+	unsigned int at = find_range(window, start);
+
+	return at < window->nr && window->range[at].start <= start &&
+	       window->range[at].end >= end;
 }
 
 /**
@@ -94,17 +133,17 @@ static long window_index(const struct kexec_jump *jump, u64 addr)
  */
 bool kexec_jump_in_window(const struct kexec_jump *jump, u64 addr)
 {
-	return window_index(jump, addr) >= 0;
+	return kexec_jump_window_holds(jump, addr, addr + 1);
 }
 
 /**
  * kexec_jump_window_page - where the peer's content of the window is now
- * @jump:	a loaded jump; this kernel is running
+ * @jump:	a jump whose window is backed; this kernel is running
  * @addr:	physical address in the window
  */
-struct page *kexec_jump_window_page(const struct kexec_jump *jump, u64 addr)
+struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr)
 {
-	return pfn_to_page(jump->backup[window_index(jump, addr)]);
+	return pfn_to_page(xa_to_value(xa_load(&jump->backup, PFN_DOWN(addr))));
 }
 
 static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)
@@ -119,36 +158,39 @@ static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)
 
 /**
  * kexec_jump_check_window - can this system give the window away?
- * @jump:	window complete, nothing allocated yet
+ * @jump:	nothing allocated yet for the part that is not backed
  *
  * Return: 0, -EADDRNOTAVAIL if part of the window is not RAM this kernel owns,
  * -ENOMEM if there is too little memory to back it up. Both with a message.
  */
 int kexec_jump_check_window(const struct kexec_jump *jump)
 {
+	const struct kexec_jump_ranges *unbacked = &jump->unbacked;
+	unsigned long needed = jump->nr_pages - jump->nr_backed;
 	unsigned long available;
 	unsigned int i;
 
-	for (i = 0; i < jump->nr_ranges; i++) {
-		unsigned long start = PFN_DOWN(jump->window[i].start);
-		unsigned long end = PFN_DOWN(jump->window[i].end);
+	for (i = 0; i < unbacked->nr; i++) {
+		unsigned long start = PFN_DOWN(unbacked->range[i].start);
+		unsigned long end = PFN_DOWN(unbacked->range[i].end);
 		unsigned long covered_to = start;
 
 		walk_system_ram_range(start, end - start, &covered_to, next_ram);
 		if (covered_to < end) {
 			pr_err("window [%#llx-%#llx]: no system RAM at %#llx, see /proc/iomem\n",
-			       jump->window[i].start, jump->window[i].end - 1,
+			       unbacked->range[i].start,
+			       unbacked->range[i].end - 1,
 			       (u64)PFN_PHYS(covered_to));
 			return -EADDRNOTAVAIL;
 		}
 	}
 
-	if (!jump->nr_pages)
+	if (!needed)
 		return 0;
 	available = si_mem_available();
-	if (jump->nr_pages + RESERVE_PAGES > available) {
+	if (needed + RESERVE_PAGES > available) {
 		pr_err("window of %lu MB does not fit: %lu MB of memory are available, %lu MB must stay free; choose a smaller --mem-max\n",
-		       jump->nr_pages >> (20 - PAGE_SHIFT),
+		       needed >> (20 - PAGE_SHIFT),
 		       available >> (20 - PAGE_SHIFT),
 		       (unsigned long)RESERVE_PAGES >> (20 - PAGE_SHIFT));
 		return -ENOMEM;
@@ -156,15 +198,47 @@ int kexec_jump_check_window(const struct kexec_jump *jump)
 	return 0;
 }
 
+static int set_backup(struct kexec_jump *jump, unsigned long pfn,
+		      unsigned long backup)
+{
+	int error;
+
+	error = xa_err(xa_store(&jump->backup, pfn, xa_mk_value(backup),
+				GFP_KERNEL));
+	if (!error && backup != pfn)
+		error = xa_err(xa_store(&jump->backs, backup, xa_mk_value(pfn),
+					GFP_KERNEL));
+	return error;
+}
+
+/* The page @backup, which is this image's, is the backup of the page @pfn. */
+static int add_backup(struct kexec_jump *jump, unsigned long pfn,
+		      unsigned long backup)
+{
+	int error = set_backup(jump, pfn, backup);
+
+	if (error) {
+		/* Only what is in @backup is freed with the image. */
+		if (!xa_load(&jump->backup, pfn))
+			__free_page(pfn_to_page(backup));
+		return error;
+	}
+	xa_set_mark(&jump->backup, pfn, KEXEC_JUMP_EMPTY);
+	jump->nr_backed++;
+	if (pfn == backup)
+		jump->nr_claimed++;
+	return 0;
+}
+
 /*
- * Allocate one page and sort it: a page of the window is claimed, one out of
- * reach is put aside, any other goes to @pages. So a caller that wants a page
- * calls until the list has grown.
+ * Allocate one page and sort it: a page of the window is claimed, one that is
+ * of no use is put aside, any other goes to @pages. So a caller that wants a
+ * page calls until the list has grown.
  */
 static int take_page(struct kexec_jump *jump, gfp_t gfp, struct list_head *pages)
 {
+	unsigned long pfn;
 	struct page *page;
-	long index;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
@@ -173,35 +247,43 @@ static int take_page(struct kexec_jump *jump, gfp_t gfp, struct list_head *pages
 	if (!page)
 		return -ENOMEM;
 
-	index = window_index(jump, page_to_phys(page));
-	if (index >= 0) {
-		jump->backup[index] = page_to_pfn(page);
-		jump->nr_claimed++;
-	} else if (page_to_phys(page) >= KEXEC_SOURCE_MEMORY_LIMIT) {
+	pfn = page_to_pfn(page);
+	if (!kexec_jump_in_window(jump, PFN_PHYS(pfn)))
+		list_add_tail(&page->lru,
+			      PFN_PHYS(pfn) < KEXEC_SOURCE_MEMORY_LIMIT ?
+			      pages : &jump->unusable_pages);
+	else if (xa_load(&jump->backup, pfn))
 		list_add(&page->lru, &jump->unusable_pages);
-	} else {
-		list_add_tail(&page->lru, pages);
-	}
+	else
+		return add_backup(jump, pfn, pfn);
 	return 0;
 }
 
-static struct page *take_control_page(struct kexec_jump *jump,
+/**
+ * kexec_jump_alloc_outside - allocate a page outside the window
+ * @jump:	the window is complete
+ * @gfp:	where from, GFP_KERNEL if it is to be directly mapped
+ * @pages:	the list it is added to
+ *
+ * Process context, takes time if the window is large.
+ * kexec_jump_free_unusable() is to be called when no more pages are wanted.
+ *
+ * Return: the page, not zeroed, or NULL.
+ */
+struct page *kexec_jump_alloc_outside(struct kexec_jump *jump, gfp_t gfp,
 				      struct list_head *pages)
 {
 	struct list_head *last = pages->prev;
-	struct page *page;
 
 	while (pages->prev == last)
-		if (take_page(jump, GFP_KERNEL, pages))
+		if (take_page(jump, gfp, pages))
 			return NULL;
-	page = list_last_entry(pages, struct page, lru);
-	clear_page(page_address(page));
-	return page;
+	return list_last_entry(pages, struct page, lru);
 }
 
 /**
  * kexec_jump_alloc_control_page - a page the trampoline may use at any time
- * @jump:	window complete, kexec_jump_back_window() not called yet
+ * @jump:	the window is complete
  *
  * Process context. The page lies outside the window, is directly mapped,
  * zeroed, and freed with @jump.
@@ -210,53 +292,81 @@ static struct page *take_control_page(struct kexec_jump *jump,
  */
 struct page *kexec_jump_alloc_control_page(struct kexec_jump *jump)
 {
-	return take_control_page(jump, &jump->control_pages);
+	struct page *page = kexec_jump_alloc_outside(jump, GFP_KERNEL,
+						     &jump->control_pages);
+
+	if (page)
+		clear_page(page_address(page));
+	return page;
 }
 
 /**
- * kexec_jump_alloc_map - allocate the pages of the backup map
- * @jump:	window complete, kexec_jump_back_window() not called yet
- *
- * Return: 0 or -ENOMEM.
+ * kexec_jump_free_unusable - let go of pages that were only in the way
+ * @jump:	in any state
  */
-int kexec_jump_alloc_map(struct kexec_jump *jump)
+void kexec_jump_free_unusable(struct kexec_jump *jump)
 {
-	/* A page's last entry leads to the next page. */
-	unsigned long entries = jump->nr_ranges + jump->nr_pages + 1;
-	unsigned long pages = DIV_ROUND_UP(entries, MAP_ENTRIES - 1);
-
-	while (pages--)
-		if (!take_control_page(jump, &jump->map_pages))
-			return -ENOMEM;
-	return 0;
+	kexec_jump_free_pages(&jump->unusable_pages);
 }
 
-static void free_list(struct list_head *pages)
+/*
+ * The window has grown over a page that holds the backup of another one, as it
+ * was loaded before. Find that one another page; the page itself is claimed.
+ */
+static int move_backup(struct kexec_jump *jump, unsigned long pfn,
+		       struct list_head *outside)
 {
-	struct page *page, *next;
+	unsigned long backed = xa_to_value(xa_load(&jump->backs, pfn));
+	struct page *page;
+	int error;
 
-	list_for_each_entry_safe(page, next, pages, lru) {
-		list_del(&page->lru);
+	page = kexec_jump_alloc_outside(jump, GFP_HIGHUSER, outside);
+	if (!page)
+		return -ENOMEM;
+	copy_highpage(page, pfn_to_page(pfn));
+	list_del(&page->lru);
+	/* Does not allocate for an entry that exists; the mark stays. */
+	error = set_backup(jump, backed, page_to_pfn(page));
+	if (error) {
 		__free_page(page);
+		set_backup(jump, backed, pfn);
+		return error;
 	}
+	xa_erase(&jump->backs, pfn);
+	return add_backup(jump, pfn, pfn);
 }
 
 /**
  * kexec_jump_back_window - find a page for every page of the window
- * @jump:	all control pages are allocated
+ * @jump:	no control page is allocated yet
  *
- * Process context, takes time. Afterwards no page of @jump->backup is missing.
+ * Process context, takes time. May be called again when the window has grown.
  *
  * Return: 0, -ENOMEM, or -EINTR after a fatal signal. What was allocated is
  * freed by kexec_jump_free_window().
  */
 int kexec_jump_back_window(struct kexec_jump *jump)
 {
+	struct kexec_jump_ranges *unbacked = &jump->unbacked;
+	unsigned long nr_outside = 0, pfn;
 	LIST_HEAD(outside);
-	unsigned long nr_outside = 0, i;
+	unsigned int i;
 	int error = 0;
 
-	while (jump->nr_claimed + nr_outside < jump->nr_pages) {
+	for (i = 0; i < unbacked->nr; i++) {
+		struct kexec_jump_range *range = &unbacked->range[i];
+		unsigned long last = PFN_DOWN(range->end - 1);
+		void *entry;
+
+		xa_for_each_range(&jump->backs, pfn, entry,
+				  PFN_DOWN(range->start), last) {
+			error = move_backup(jump, pfn, &outside);
+			if (error)
+				goto out;
+		}
+	}
+
+	while (jump->nr_backed + nr_outside < jump->nr_pages) {
 		struct list_head *last = outside.prev;
 
 		error = take_page(jump, GFP_HIGHUSER, &outside);
@@ -266,71 +376,71 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 			nr_outside++;
 	}
 
-	for (i = 0; i < jump->nr_pages; i++) {
-		struct page *page;
+	for (i = 0; i < unbacked->nr; i++) {
+		struct kexec_jump_range *range = &unbacked->range[i];
 
-		if (jump->backup[i])
-			continue;
-		page = list_first_entry(&outside, struct page, lru);
-		list_del(&page->lru);
-		jump->backup[i] = page_to_pfn(page);
+		for (pfn = PFN_DOWN(range->start); pfn < PFN_DOWN(range->end); pfn++) {
+			struct page *page;
+
+			if (xa_load(&jump->backup, pfn))
+				continue;
+			page = list_first_entry(&outside, struct page, lru);
+			list_del(&page->lru);
+			error = add_backup(jump, pfn, page_to_pfn(page));
+			if (error)
+				goto out;
+		}
 	}
+	unbacked->nr = 0;
 out:
-	free_list(&outside);
-	free_list(&jump->unusable_pages);
+	kexec_jump_free_pages(&outside);
+	kexec_jump_free_unusable(jump);
 	return error;
 }
 
-/* Where the next entry of the map goes. */
-struct map_cursor {
-	struct page *page;
-	unsigned int entry;
-};
-
-static void map_add(struct map_cursor *cursor, kimage_entry_t entry)
+/* Go through the backup map; returns the number of entries. */
+static unsigned long walk_map(struct kexec_jump *jump,
+			      struct kexec_jump_list *list)
 {
-	kimage_entry_t *entries = page_address(cursor->page);
+	unsigned long pfn, expected = ULONG_MAX, entries = 0;
+	void *entry;
 
-	if (cursor->entry == MAP_ENTRIES - 1) {
-		cursor->page = list_next_entry(cursor->page, lru);
-		entries[cursor->entry] = page_to_phys(cursor->page) |
-					 IND_INDIRECTION;
-		entries = page_address(cursor->page);
-		cursor->entry = 0;
+	xa_for_each(&jump->backup, pfn, entry) {
+		unsigned long backup = xa_to_value(entry);
+
+		if (backup == pfn)
+			continue;
+		if (pfn != expected) {
+			entries++;
+			if (list)
+				kexec_jump_list_add(list, PFN_PHYS(pfn) |
+						    IND_DESTINATION);
+		}
+		entries++;
+		if (list)
+			kexec_jump_list_add(list, PFN_PHYS(backup) | IND_SOURCE);
+		expected = pfn + 1;
 	}
-	entries[cursor->entry++] = entry;
+	return entries;
 }
 
 /**
- * kexec_jump_write_map - write the backup map
- * @jump:	all pages are allocated
+ * kexec_jump_make_map - write the backup map
+ * @jump:	the window is backed
+ *
+ * Claimed pages are not in it.
+ *
+ * Return: 0 or -ENOMEM.
  */
-void kexec_jump_write_map(struct kexec_jump *jump)
+int kexec_jump_make_map(struct kexec_jump *jump)
 {
-	struct map_cursor cursor = {
-		.page = list_first_entry(&jump->map_pages, struct page, lru),
-	};
-	unsigned long index = 0;
-	unsigned int i;
-	u64 addr;
+	int error = kexec_jump_list_alloc(jump, &jump->map, walk_map(jump, NULL));
 
-	for (i = 0; i < jump->nr_ranges; i++) {
-		map_add(&cursor, jump->window[i].start | IND_DESTINATION);
-		for (addr = jump->window[i].start; addr < jump->window[i].end;
-		     addr += PAGE_SIZE)
-			map_add(&cursor, PFN_PHYS(jump->backup[index++]) |
-					 IND_SOURCE);
-	}
-	map_add(&cursor, IND_DONE);
-}
-
-/**
- * kexec_jump_map_address - physical address of the backup map's first page
- * @jump:	kexec_jump_alloc_map() has been called
- */
-u64 kexec_jump_map_address(const struct kexec_jump *jump)
-{
-	return page_to_phys(list_first_entry(&jump->map_pages, struct page, lru));
+	if (error)
+		return error;
+	walk_map(jump, &jump->map);
+	kexec_jump_list_add(&jump->map, IND_DONE);
+	return 0;
 }
 
 /**
@@ -339,13 +449,18 @@ u64 kexec_jump_map_address(const struct kexec_jump *jump)
  */
 void kexec_jump_free_window(struct kexec_jump *jump)
 {
-	unsigned long i;
+	unsigned long pfn;
+	void *entry;
 
-	for (i = 0; jump->backup && i < jump->nr_pages; i++)
-		if (jump->backup[i])
-			__free_page(pfn_to_page(jump->backup[i]));
-	kvfree(jump->backup);
-	free_list(&jump->map_pages);
-	free_list(&jump->control_pages);
-	free_list(&jump->unusable_pages);
+	xa_for_each(&jump->backup, pfn, entry) {
+		__free_page(pfn_to_page(xa_to_value(entry)));
+		cond_resched();
+	}
+	xa_destroy(&jump->backup);
+	xa_destroy(&jump->backs);
+	kvfree(jump->window.range);
+	kvfree(jump->unbacked.range);
+	kexec_jump_list_free(&jump->map);
+	kexec_jump_free_pages(&jump->control_pages);
+	kexec_jump_free_unusable(jump);
 }

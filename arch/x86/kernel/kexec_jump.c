@@ -32,6 +32,7 @@
 #include <asm/msr.h>
 #include <asm/pci-direct.h>
 #include <asm/reboot.h>
+#include <asm/sections.h>
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
 
@@ -60,6 +61,8 @@ CHECK_OFFSET(KJ_PEER_IDT, peer_idt);
 CHECK_OFFSET(KJ_GDT, gdt);
 
 static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
+static_assert(offsetof(struct kexec_jump_header, state) == KJ_HEADER_STATE);
+static_assert(KEXEC_JUMP_IMAGE == KJ_STATE_IMAGE);
 static_assert(KEXEC_JUMP_STATE + sizeof(struct kexec_jump_state) <= PAGE_SIZE);
 static_assert(KJ_MAP_DESTINATION == IND_DESTINATION);
 static_assert(KJ_MAP_INDIRECTION == IND_INDIRECTION);
@@ -100,7 +103,7 @@ int arch_kexec_jump_low_window(struct kexec_jump *jump)
  * The setup header of a bzImage: kexec leaves it where boot_params begin, not
  * always with boot_flag.
  */
-static bool read_setup_header(const struct kexec_jump *jump, u64 addr,
+static bool read_setup_header(struct kexec_jump *jump, u64 addr,
 			      struct setup_header *header)
 {
 	const struct boot_params *params;
@@ -116,7 +119,7 @@ static bool read_setup_header(const struct kexec_jump *jump, u64 addr,
  * and that it must not run below its preferred address. It takes init_size bytes
  * from there (Documentation/arch/x86/boot.rst).
  */
-int arch_kexec_jump_check_image(const struct kexec_jump *jump,
+int arch_kexec_jump_check_image(struct kexec_jump *jump,
 				unsigned long nr_segments,
 				const struct kexec_segment *segments)
 {
@@ -294,7 +297,7 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	memcpy(page_address(jump->page) + KEXEC_JUMP_CODE, kexec_jump_trampoline,
 	       kexec_jump_trampoline_end - kexec_jump_trampoline);
 
-	state->map = kexec_jump_map_address(jump);
+	state->map = kexec_jump_list_address(&jump->map);
 	/* Room for a word above, whatever the word's size. */
 	state->stack = page_to_phys(jump->arch.stack) + PAGE_SIZE - 16;
 	state->resume = (unsigned long)kexec_jump_resume;
@@ -313,6 +316,30 @@ void arch_kexec_jump_cleanup(struct kexec_jump *jump)
 {
 	if (jump->arch.stack)
 		clean_page_tables(jump);
+}
+
+unsigned long arch_kexec_jump_kernel_image(u64 *start, u64 *end)
+{
+	if (!IS_ENABLED(CONFIG_X86_64))
+		return 0;
+	*start = __pa_symbol(_text);
+	*end = __pa_symbol(_end);
+	return (unsigned long)_text;
+}
+
+void arch_kexec_jump_point_out_cpu(bool on)
+{
+	crashing_cpu = on ? smp_processor_id() : -1;
+}
+
+noinline void arch_kexec_jump_regs(struct pt_regs *regs)
+{
+	regs->ip = _RET_IP_;
+	regs->sp = (unsigned long)__builtin_frame_address(0) + 2 * sizeof(long);
+	regs->bp = *(unsigned long *)__builtin_frame_address(0);
+	regs->cs = __KERNEL_CS;
+	regs->ss = __KERNEL_DS;
+	regs->flags = native_save_fl();
 }
 
 /*
@@ -366,10 +393,18 @@ static unsigned long go(struct kexec_jump *jump)
 	return kexec_jump_go(page_address(jump->page), page_to_phys(jump->page));
 }
 
-unsigned long notrace arch_kexec_jump(struct kexec_jump *jump)
+/**
+ * kexec_jump_enter - exchange the pages, run the peer, come back
+ * @image:	with preserve_context
+ *
+ * The first thing machine_kexec() does with such an image, on the boot CPU with
+ * interrupts off, devices and system devices suspended and the processor state
+ * saved. Restores the processor state, and leaves the peer's next entry in
+ * @image->jump.
+ */
+void notrace kexec_jump_enter(struct kimage *image)
 {
 	int ftrace = __ftrace_enabled_save();
-	unsigned long next;
 	u64 s_cet = 0;
 
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
@@ -378,7 +413,7 @@ unsigned long notrace arch_kexec_jump(struct kexec_jump *jump)
 	cet_disable();
 	interrupts_to_boot_mode();
 
-	next = go(jump);
+	image->jump->next_entry = go(image->jump);
 
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
@@ -386,7 +421,6 @@ unsigned long notrace arch_kexec_jump(struct kexec_jump *jump)
 		wrmsrl(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_restore();
 	__ftrace_enabled_restore(ftrace);
-	return next;
 }
 
 /*
@@ -435,11 +469,35 @@ static bool others_stopped;
 /* DMA that a device has begun is over by then. */
 #define DMA_SETTLE_MS	100
 
+/*
+ * The other CPUs rest in HLT, in memory that is about to be exchanged: whatever
+ * wakes one, if only for an instruction, would be fatal. After an INIT they
+ * execute nothing until the preserved kernel starts them (Intel SDM vol. 3A,
+ * 9.4, Multiple-Processor Initialization). This CPU is the bootstrap processor,
+ * for which INIT means reset, or this kernel knows that it is not and has left
+ * that one alone.
+ */
+static void hold_other_cpus(void)
+{
+#ifdef CONFIG_SMP
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu) {
+		if (cpu == smp_processor_id())
+			continue;
+		apic_icr_write(APIC_INT_LEVELTRIG | APIC_INT_ASSERT | APIC_DM_INIT,
+			       apic->cpu_present_to_apicid(cpu));
+		safe_apic_wait_icr_idle();
+	}
+#endif
+}
+
 static void __noreturn leave_for_good(void)
 {
 	cpu_emergency_disable_virtualization();
 	stop_dma();
 	mdelay(DMA_SETTLE_MS);
+	hold_other_cpus();
 #ifdef CONFIG_X86_IO_APIC
 	/* Whoever held them was stopped. */
 	ioapic_zap_locks();

@@ -112,7 +112,10 @@ SYM_INNER_LABEL(kexec_jump_out, SYM_L_GLOBAL)
 	ANNOTATE_RETPOLINE_SAFE
 	call	*%eax
 
-/* The entry. (%esp): the peer's next entry or 0 */
+/*
+ * The entry. (%esp): the peer's next entry or 0. Of an image, all memory is in
+ * place and nobody is left to come back to.
+ */
 SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	cli
 	cld
@@ -121,6 +124,10 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 1:	popl	%ebx
 	subl	$(KEXEC_JUMP_CODE + (1b - kexec_jump_trampoline)), %ebx
 	leal	KEXEC_JUMP_STATE(%ebx), %ebp
+	movl	$0, KJ_NEXT_ENTRY(%ebp)
+	leal	KEXEC_JUMP_CODE + (.Lenter_kernel - kexec_jump_trampoline)(%ebx), %edi
+	cmpl	$KJ_STATE_IMAGE, KJ_HEADER_STATE(%ebx)
+	je	.Lidentity
 	movl	%eax, KJ_NEXT_ENTRY(%ebp)
 	leal	KEXEC_JUMP_CODE + (.Lreturn - kexec_jump_trampoline)(%ebx), %edi
 	jmp	.Lidentity
@@ -215,8 +222,6 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	movl	%ecx, %esi
 	jmp	.Lnext
 .Lsource:
-	cmpl	%edi, %ecx
-	je	.Lkeep			/* claimed: exchanged with itself */
 	pushl	%ebx
 	pushl	%ebp
 	leal	PAGE_SIZE(%ecx), %ebp
@@ -235,9 +240,6 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	jne	.Lwords
 	popl	%ebp
 	popl	%ebx
-	jmp	.Lnext
-.Lkeep:
-	addl	$PAGE_SIZE, %edi
 	jmp	.Lnext
 
 SYM_INNER_LABEL(kexec_jump_trampoline_end, SYM_L_GLOBAL)

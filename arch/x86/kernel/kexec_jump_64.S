@@ -128,16 +128,23 @@ SYM_INNER_LABEL(kexec_jump_out, SYM_L_GLOBAL)
 	ANNOTATE_RETPOLINE_SAFE
 	call	*%rax
 
-/* The entry. (%rsp): the peer's next entry or 0 */
+/*
+ * The entry. (%rsp): the peer's next entry or 0. Of an image, all memory is in
+ * place and nobody is left to come back to: the stack may be anywhere.
+ */
 SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	UNWIND_HINT_END_OF_STACK
 	ANNOTATE_NOENDBR
 	cli
 	cld
-	movq	(%rsp), %rax
 	leaq	kexec_jump_trampoline(%rip), %rbx
 	subq	$KEXEC_JUMP_CODE, %rbx
 	leaq	KEXEC_JUMP_STATE(%rbx), %rbp
+	movq	$0, KJ_NEXT_ENTRY(%rbp)
+	leaq	.Lenter_kernel(%rip), %r11
+	cmpl	$KJ_STATE_IMAGE, KJ_HEADER_STATE(%rbx)
+	je	.Lidentity
+	movq	(%rsp), %rax
 	movq	%rax, KJ_NEXT_ENTRY(%rbp)
 	leaq	.Lreturn(%rip), %r11
 	jmp	.Lidentity
@@ -228,8 +235,6 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	jmp	.Lnext
 .Lsource:
 	leaq	PAGE_SIZE(%r8), %r9
-	cmpq	%rdi, %r8
-	je	.Lkeep			/* claimed: exchanged with itself */
 .Lwords:
 	movq	(%r8), %rax
 	movq	8(%r8), %rcx
@@ -251,9 +256,6 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	addq	$32, %r8
 	cmpq	%r9, %r8
 	jne	.Lwords
-	jmp	.Lnext
-.Lkeep:
-	addq	$PAGE_SIZE, %rdi
 	jmp	.Lnext
 
 SYM_INNER_LABEL(kexec_jump_trampoline_end, SYM_L_GLOBAL)

@@ -12,6 +12,10 @@
 #define KEXEC_JUMP_CODE		0x400
 #define KEXEC_JUMP_STATE	0xc00
 
+/* In struct kexec_jump_header: its field state, and KEXEC_JUMP_IMAGE */
+#define KJ_HEADER_STATE		0x260
+#define KJ_STATE_IMAGE		2
+
 /* Offsets in struct kexec_jump_state; all fields are 8 bytes apart. */
 #define KJ_SP			0x00
 #define KJ_CR0			0x08

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: memory that this kernel shares with its peer.
+ *
+ * It is allocated by the kernel that jumps away, lies outside the window, and
+ * is no part of what that kernel looks like from outside: through it the two
+ * can talk, and a peer can leave there what it has made.
+ */
+#include "internal.h"
+
+#include <linux/gfp.h>
+#include <linux/highmem.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+#include <linux/pfn.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+/* Memory that is left to the running system, if much of it is to be shared. */
+#define RESERVE_PAGES	(SZ_16M >> PAGE_SHIFT)
+
+/* Under kexec_jump_lock; while a jump is going on nobody else runs. */
+static LIST_HEAD(own_pages);
+static unsigned long *own_pfns;
+static unsigned long nr_own;
+
+/* The list that leads the peer there, while a jump is going on. */
+static struct kexec_jump_list list;
+
+/* In the peer: the other kernel's pages, as listed in its header at @list_of. */
+static unsigned long *their_pfns;
+static u64 list_of;
+
+static void free_own(void)
+{
+	kexec_jump_free_pages(&own_pages);
+	kvfree(own_pfns);
+	own_pfns = NULL;
+	nr_own = 0;
+}
+
+static int alloc_own(unsigned long nr)
+{
+	unsigned long reserve = min(nr, RESERVE_PAGES), i;
+
+	if (nr + reserve > si_mem_available()) {
+		pr_err("%lu kB to share do not fit: %lu kB of memory are available, %lu kB must stay free\n",
+		       nr << (PAGE_SHIFT - 10),
+		       si_mem_available() << (PAGE_SHIFT - 10),
+		       reserve << (PAGE_SHIFT - 10));
+		return -ENOMEM;
+	}
+	own_pfns = kvcalloc(nr, sizeof(*own_pfns), GFP_KERNEL);
+	if (!own_pfns)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++) {
+		struct page *page = alloc_page(GFP_HIGHUSER | __GFP_ZERO |
+					       __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+
+		if (!page || fatal_signal_pending(current)) {
+			if (page)
+				__free_page(page);
+			free_own();
+			return page ? -EINTR : -ENOMEM;
+		}
+		list_add_tail(&page->lru, &own_pages);
+		own_pfns[i] = page_to_pfn(page);
+		nr_own++;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * kexec_jump_shared_page - a page this kernel shares with its peer
+ * @n:		its number
+ * @pfn:	set to its page frame number
+ *
+ * Return: whether there is such a page.
+ */
+bool kexec_jump_shared_page(unsigned long n, unsigned long *pfn)
+{
+	if (n >= nr_own)
+		return false;
+	*pfn = own_pfns[n];
+	return true;
+}
+
+/* The window may have been chosen after the pages were. */
+static int move_out_of_window(struct kexec_jump *jump)
+{
+	struct page *page, *next;
+	unsigned long n = 0;
+
+	list_for_each_entry_safe(page, next, &own_pages, lru) {
+		unsigned long pfn = page_to_pfn(page);
+		LIST_HEAD(outside);
+		struct page *new;
+
+		if (kexec_jump_in_window(jump, PFN_PHYS(pfn)) ||
+		    PFN_PHYS(pfn) >= KEXEC_SOURCE_MEMORY_LIMIT) {
+			new = kexec_jump_alloc_outside(jump, GFP_HIGHUSER, &outside);
+			if (!new)
+				return -ENOMEM;
+			copy_highpage(new, page);
+			list_replace(&page->lru, &new->lru);
+			__free_page(page);
+			own_pfns[n] = page_to_pfn(new);
+		}
+		n++;
+	}
+	return 0;
+}
+
+/**
+ * kexec_jump_share - let the peer find the shared memory
+ * @jump:	the jump to be made
+ *
+ * Process context, tasks frozen, devices at work. kexec_jump_unshare() must be
+ * called on error, too.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int kexec_jump_share(struct kexec_jump *jump)
+{
+	struct kexec_jump_header *header = kexec_jump_header(jump);
+	unsigned long n;
+	int error;
+
+	header->shared = 0;
+	header->shared_pages = nr_own;
+	kexec_jump_list_init(&list);
+	error = move_out_of_window(jump);
+	if (!error && nr_own)
+		error = kexec_jump_list_alloc(jump, &list, nr_own);
+	if (!error && nr_own) {
+		for (n = 0; n < nr_own; n++)
+			kexec_jump_list_add(&list, PFN_PHYS(own_pfns[n]) | IND_SOURCE);
+		kexec_jump_list_add(&list, IND_DONE);
+		header->shared = kexec_jump_list_address(&list);
+	}
+	kexec_jump_free_unusable(jump);
+	kexec_jump_seal_header(header);
+	return error;
+}
+
+/**
+ * kexec_jump_unshare - undo kexec_jump_share()
+ * @from_image:	this kernel was resumed from an image, which is without the
+ *		content of the shared memory
+ *
+ * Process context.
+ */
+void kexec_jump_unshare(bool from_image)
+{
+	kexec_jump_list_free(&list);
+	if (from_image)
+		free_own();
+}
+
+/* Page @n of the memory, mapped; in the peer it is another kernel's. */
+static void *map_shared(const struct kexec_jump_header *header, unsigned long n)
+{
+	if (!header)
+		return kmap_local_page(pfn_to_page(own_pfns[n]));
+	return kexec_jump_map_preserved(their_pfns[n]);
+}
+
+static void unmap_shared(const struct kexec_jump_header *header, void *address)
+{
+	if (!header)
+		kunmap_local(address);
+	else
+		kexec_jump_unmap_preserved(address);
+}
+
+static int note_page(void *arg, unsigned long n, unsigned long pfn,
+		     unsigned long destination)
+{
+	const struct kexec_jump_header *header = arg;
+
+	if (n >= header->shared_pages)
+		return -EIO;
+	their_pfns[n] = pfn;
+	return 0;
+}
+
+/*
+ * Number of pages there are now. In the peer the other kernel's list is read
+ * again after each jump: it may have changed.
+ */
+static long shared_pages(const struct kexec_jump_header *header)
+{
+	static unsigned long jumps;
+	long n;
+
+	if (!header)
+		return nr_own;
+	if (!header->shared)
+		return 0;
+	if (their_pfns && list_of == header->shared &&
+	    jumps == kexec_jump_report.jumps)
+		return header->shared_pages;
+	kvfree(their_pfns);
+	their_pfns = kvcalloc(header->shared_pages, sizeof(*their_pfns), GFP_KERNEL);
+	if (!their_pfns)
+		return -ENOMEM;
+	n = kexec_jump_follow_list(header->shared, note_page, (void *)header);
+	if (n != header->shared_pages) {
+		kvfree(their_pfns);
+		their_pfns = NULL;
+		return n < 0 ? n : -EIO;
+	}
+	list_of = header->shared;
+	jumps = kexec_jump_report.jumps;
+	return n;
+}
+
+static ssize_t transfer(char *buf, loff_t pos, size_t count, bool write)
+{
+	const struct kexec_jump_header *header;
+	size_t done = 0;
+	long pages;
+
+	mutex_lock(&kexec_jump_lock);
+	header = kexec_jump_preserved_now();
+	pages = shared_pages(header);
+	while (pages > 0 && done < count && (pos >> PAGE_SHIFT) < pages) {
+		size_t chunk = min_t(size_t, count - done,
+				     PAGE_SIZE - offset_in_page(pos));
+		void *page = map_shared(header, pos >> PAGE_SHIFT);
+
+		if (!page) {
+			pages = -EIO;
+			break;
+		}
+		if (write)
+			memcpy(page + offset_in_page(pos), buf + done, chunk);
+		else
+			memcpy(buf + done, page + offset_in_page(pos), chunk);
+		unmap_shared(header, page);
+		done += chunk;
+		pos += chunk;
+	}
+	mutex_unlock(&kexec_jump_lock);
+	if (!done && pages < 0)
+		return pages;
+	return !done && write ? -ENOSPC : done;
+}
+
+static ssize_t shared_read(struct file *file, struct kobject *kobj,
+			   struct bin_attribute *attr, char *buf, loff_t pos,
+			   size_t count)
+{
+	return transfer(buf, pos, count, false);
+}
+
+static ssize_t shared_write(struct file *file, struct kobject *kobj,
+			    struct bin_attribute *attr, char *buf, loff_t pos,
+			    size_t count)
+{
+	return transfer(buf, pos, count, true);
+}
+
+static BIN_ATTR_RW(shared, 0);
+
+static ssize_t shared_size_show(struct kobject *kobj,
+				struct kobj_attribute *attr, char *buf)
+{
+	const struct kexec_jump_header *header;
+	u64 pages;
+
+	mutex_lock(&kexec_jump_lock);
+	header = kexec_jump_preserved_now();
+	pages = header ? header->shared_pages : nr_own;
+	mutex_unlock(&kexec_jump_lock);
+	return sysfs_emit(buf, "%llu\n", pages << PAGE_SHIFT);
+}
+
+static ssize_t shared_size_store(struct kobject *kobj,
+				 struct kobj_attribute *attr, const char *buf,
+				 size_t count)
+{
+	unsigned long long size;
+	int error;
+
+	error = kstrtoull(buf, 0, &size);
+	if (error)
+		return error;
+	if (size > (unsigned long long)totalram_pages() << PAGE_SHIFT)
+		return -EFBIG;
+	mutex_lock(&kexec_jump_lock);
+	if (kexec_jump_preserved_now()) {
+		pr_err("shared memory belongs to the preserved kernel, which sets its size\n");
+		error = -EINVAL;
+	} else {
+		free_own();
+		if (size)
+			error = alloc_own(PFN_UP(size));
+	}
+	mutex_unlock(&kexec_jump_lock);
+	return error ?: count;
+}
+
+static struct kobj_attribute shared_size_attribute = __ATTR_RW_MODE(shared_size, 0600);
+
+/**
+ * kexec_jump_shared_init - make the files for it
+ * @dir:	/sys/kernel/kexec_jump
+ *
+ * Return: 0 or an error of sysfs.
+ */
+int __init kexec_jump_shared_init(struct kobject *dir)
+{
+	int error;
+
+	kexec_jump_list_init(&list);
+	bin_attr_shared.attr.mode = 0600;
+	error = sysfs_create_bin_file(dir, &bin_attr_shared);
+	if (error)
+		return error;
+	return sysfs_create_file(dir, &shared_size_attribute.attr);
+}

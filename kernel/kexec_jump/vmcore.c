@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: /proc/vmcore, the preserved kernel's memory as that kernel sees it.
+ *
+ * The file begins with the ELF core header the preserved kernel has prepared.
+ * What was in the window is read from its backup pages. Pages that the preserved
+ * kernel has no use for are holes. Its jump page says that all its memory is in
+ * place: who loads the file as it is can enter it at e_entry.
+ *
+ * fs/proc/vmcore.c cannot do this: it takes its headers once at boot, while a
+ * peer that is jumped to again sees a kernel that went on.
+ */
+#include "internal.h"
+
+#include <linux/bitmap.h>
+#include <linux/crash_dump.h>
+#include <linux/elf.h>
+#include <linux/fs.h>
+#include <linux/gfp.h>
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/pfn.h>
+#include <linux/proc_fs.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+/* A page of the file that is a hole */
+#define HOLE	ULONG_MAX
+
+/**
+ * struct view - an open /proc/vmcore
+ * @nr_elf:	pages of the ELF core header
+ * @nr_pages:	pages of the file
+ * @described:	page frames of the ELF core header and of the bitmap
+ * @nr_described: number of them
+ * @phdrs:	the program headers
+ * @nr_phdrs:	number of them
+ * @to_save:	page frames whose bit is set are not left out
+ * @nr_pfns:	bits of @to_save
+ * @backup:	by page frame of the window: where its content is now
+ * @jump_pfn:	page frame of the jump page
+ * @jump_page:	what is shown in its place
+ * @jumps:	jumps this kernel had made by then; after another one, all the
+ *		above is out of date
+ */
+struct view {
+	unsigned long nr_elf;
+	unsigned long nr_pages;
+	unsigned long *described;
+	unsigned long nr_described;
+	struct elf64_phdr *phdrs;
+	unsigned int nr_phdrs;
+	unsigned long *to_save;
+	unsigned long nr_pfns;
+	struct xarray backup;
+	unsigned long jump_pfn;
+	struct page *jump_page;
+	unsigned long jumps;
+};
+
+static struct proc_dir_entry *vmcore_entry;
+
+static int note_described(void *arg, unsigned long n, unsigned long pfn,
+			  unsigned long destination)
+{
+	struct view *view = arg;
+
+	if (n >= view->nr_described)
+		return -EIO;
+	view->described[n] = pfn;
+	return 0;
+}
+
+static int note_backup(void *arg, unsigned long n, unsigned long pfn,
+		       unsigned long destination)
+{
+	struct view *view = arg;
+
+	return xa_err(xa_store(&view->backup, destination, xa_mk_value(pfn),
+			       GFP_KERNEL));
+}
+
+/* Copy from the description. */
+static int read_description(const struct view *view, u64 pos, void *to, size_t bytes)
+{
+	while (bytes) {
+		size_t chunk = min_t(size_t, bytes, PAGE_SIZE - offset_in_page(pos));
+		void *page;
+
+		if ((pos >> PAGE_SHIFT) >= view->nr_described)
+			return -EIO;
+		page = kexec_jump_map_preserved(view->described[pos >> PAGE_SHIFT]);
+		if (!page)
+			return -ENOMEM;
+		memcpy(to, page + offset_in_page(pos), chunk);
+		kexec_jump_unmap_preserved(page);
+		pos += chunk;
+		to += chunk;
+		bytes -= chunk;
+	}
+	return 0;
+}
+
+static int read_headers(struct view *view, const struct kexec_jump_header *header)
+{
+	size_t bitmap_bytes = BITS_TO_LONGS(header->nr_pfns) * sizeof(long);
+	struct elf64_hdr ehdr;
+	unsigned int i;
+	long n;
+	int error;
+
+	view->nr_elf = header->elf_pages;
+	view->nr_pages = header->elf_pages;
+	view->nr_pfns = header->nr_pfns;
+	view->nr_described = view->nr_elf + PFN_UP(bitmap_bytes);
+	view->described = kvcalloc(view->nr_described, sizeof(*view->described),
+				   GFP_KERNEL);
+	view->to_save = kvmalloc(bitmap_bytes, GFP_KERNEL);
+	if (!view->described || !view->to_save)
+		return -ENOMEM;
+	n = kexec_jump_follow_list(header->description, note_described, view);
+	if (n != view->nr_described)
+		return n < 0 ? n : -EIO;
+
+	error = read_description(view, 0, &ehdr, sizeof(ehdr));
+	if (error)
+		return error;
+	view->nr_phdrs = ehdr.e_phnum;
+	view->phdrs = kvmalloc_array(ehdr.e_phnum, sizeof(*view->phdrs), GFP_KERNEL);
+	if (!view->phdrs)
+		return -ENOMEM;
+	error = read_description(view, ehdr.e_phoff, view->phdrs,
+				 ehdr.e_phnum * sizeof(*view->phdrs));
+	if (!error)
+		error = read_description(view, (u64)view->nr_elf << PAGE_SHIFT,
+					 view->to_save, bitmap_bytes);
+	for (i = 0; i < view->nr_phdrs; i++)
+		if (view->phdrs[i].p_type == PT_LOAD)
+			view->nr_pages += view->phdrs[i].p_filesz >> PAGE_SHIFT;
+	return error;
+}
+
+/* What is outside the window of the memory that is in the file. */
+static int reach_memory(const struct view *view, const struct kexec_jump_header *header)
+{
+	unsigned int i, w;
+
+	for (i = 0; i < view->nr_phdrs; i++) {
+		u64 start = view->phdrs[i].p_paddr;
+		u64 end = start + view->phdrs[i].p_memsz;
+		int error = 0;
+
+		if (view->phdrs[i].p_type != PT_LOAD)
+			continue;
+		for (w = 0; w < header->nr_ranges; w++) {
+			const struct kexec_jump_range *window = &header->window[w];
+
+			if (window->end <= start || window->start >= end)
+				continue;
+			if (window->start > start)
+				error = kexec_jump_reach(PHYS_PFN(start),
+							 PHYS_PFN(window->start));
+			if (error)
+				return error;
+			start = window->end;
+		}
+		if (start < end)
+			error = kexec_jump_reach(PHYS_PFN(start), PHYS_PFN(end));
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* In the file, the jump page says that no page has to be exchanged. */
+static int make_jump_page(struct view *view, const struct kexec_jump_header *header)
+{
+	struct kexec_jump_header *image;
+	void *from;
+
+	view->jump_pfn = PHYS_PFN(header->entry);
+	view->jump_page = alloc_page(GFP_KERNEL);
+	if (!view->jump_page)
+		return -ENOMEM;
+	from = kexec_jump_map_preserved(view->jump_pfn);
+	if (!from)
+		return -ENOMEM;
+	image = page_address(view->jump_page);
+	memcpy(image, from, PAGE_SIZE);
+	kexec_jump_unmap_preserved(from);
+	image->state = KEXEC_JUMP_IMAGE;
+	return 0;
+}
+
+static void free_view(struct view *view)
+{
+	if (view->jump_page)
+		__free_page(view->jump_page);
+	xa_destroy(&view->backup);
+	kvfree(view->to_save);
+	kvfree(view->phdrs);
+	kvfree(view->described);
+	kfree(view);
+}
+
+static struct view *make_view(const struct kexec_jump_header *header)
+{
+	struct view *view;
+	int error;
+
+	if (!header || !header->description)
+		return ERR_PTR(-ENODATA);
+	view = kzalloc(sizeof(*view), GFP_KERNEL);
+	if (!view)
+		return ERR_PTR(-ENOMEM);
+	xa_init(&view->backup);
+	view->jumps = kexec_jump_report.jumps;
+
+	error = read_headers(view, header);
+	if (!error)
+		error = reach_memory(view, header);
+	if (!error && header->backup_map)
+		error = min(kexec_jump_follow_list(header->backup_map,
+						   note_backup, view), 0L);
+	if (!error)
+		error = make_jump_page(view, header);
+	if (error) {
+		free_view(view);
+		return ERR_PTR(error);
+	}
+	return view;
+}
+
+/* Where the page of the preserved kernel is now, or HOLE. */
+static unsigned long where_now(struct view *view, unsigned long pfn)
+{
+	void *backup;
+
+	if (pfn == view->jump_pfn)
+		return page_to_pfn(view->jump_page);
+	if (pfn >= view->nr_pfns || !test_bit(pfn, view->to_save))
+		return HOLE;
+	backup = xa_load(&view->backup, pfn);
+	return backup ? xa_to_value(backup) : pfn;
+}
+
+/* The page of the preserved kernel that is page @index of the file, or HOLE. */
+static unsigned long file_pfn(const struct view *view, unsigned long index)
+{
+	unsigned int i;
+
+	for (i = 0; i < view->nr_phdrs; i++) {
+		const struct elf64_phdr *phdr = &view->phdrs[i];
+		u64 first = phdr->p_offset >> PAGE_SHIFT;
+		u64 nr = phdr->p_filesz >> PAGE_SHIFT;
+
+		if (phdr->p_type == PT_LOAD && index >= first && index < first + nr)
+			return PHYS_PFN(phdr->p_paddr) + index - first;
+	}
+	return HOLE;
+}
+
+/* Page frame that holds page @index of the file now, or HOLE. */
+static unsigned long file_page(struct view *view, unsigned long index)
+{
+	if (index < view->nr_elf)
+		return view->described[index];
+	return where_now(view, file_pfn(view, index));
+}
+
+static bool is_own(const struct view *view, unsigned long pfn)
+{
+	return pfn == page_to_pfn(view->jump_page);
+}
+
+static int vmcore_open(struct inode *inode, struct file *file)
+{
+	struct view *view;
+
+	mutex_lock(&kexec_jump_lock);
+	view = make_view(kexec_jump_preserved_now());
+	if (!IS_ERR(view)) {
+		file->private_data = view;
+		i_size_write(inode, (loff_t)view->nr_pages << PAGE_SHIFT);
+		proc_set_size(vmcore_entry, (loff_t)view->nr_pages << PAGE_SHIFT);
+	}
+	mutex_unlock(&kexec_jump_lock);
+	return PTR_ERR_OR_ZERO(view);
+}
+
+static int vmcore_release(struct inode *inode, struct file *file)
+{
+	free_view(file->private_data);
+	return 0;
+}
+
+static bool out_of_date(const struct view *view)
+{
+	return view->jumps != READ_ONCE(kexec_jump_report.jumps);
+}
+
+static size_t read_page(struct view *view, unsigned long pfn, size_t offset,
+			size_t bytes, struct iov_iter *to)
+{
+	size_t copied;
+	void *page;
+
+	if (pfn == HOLE)
+		return iov_iter_zero(bytes, to);
+	if (is_own(view, pfn))
+		return copy_page_to_iter(view->jump_page, offset, bytes, to);
+	page = kexec_jump_map_preserved(pfn);
+	if (!page)
+		return 0;
+	copied = copy_to_iter(page + offset, bytes, to);
+	kexec_jump_unmap_preserved(page);
+	return copied;
+}
+
+static ssize_t vmcore_read(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct view *view = iocb->ki_filp->private_data;
+	loff_t size = (loff_t)view->nr_pages << PAGE_SHIFT;
+	ssize_t done = 0;
+
+	if (out_of_date(view))
+		return -ESTALE;
+	while (iov_iter_count(to) && iocb->ki_pos < size) {
+		size_t offset = offset_in_page(iocb->ki_pos);
+		size_t bytes = min(PAGE_SIZE - offset, iov_iter_count(to));
+		size_t copied;
+
+		copied = read_page(view, file_page(view, iocb->ki_pos >> PAGE_SHIFT),
+				   offset, bytes, to);
+		done += copied;
+		iocb->ki_pos += copied;
+		if (copied < bytes)
+			return done ?: -EFAULT;
+		/* Tasks are frozen by a signal, too. */
+		if (signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return done;
+}
+
+/* First page from @index on that is a hole, or is none. */
+static unsigned long find_page(struct view *view, unsigned long index, bool hole)
+{
+	while (index < view->nr_pages && (file_page(view, index) == HOLE) != hole) {
+		if (fatal_signal_pending(current))
+			break;
+		index++;
+		if (!(index % 1024))
+			cond_resched();
+	}
+	return index;
+}
+
+static loff_t vmcore_lseek(struct file *file, loff_t offset, int whence)
+{
+	struct view *view = file->private_data;
+	loff_t size = (loff_t)view->nr_pages << PAGE_SHIFT;
+	unsigned long index;
+
+	if (out_of_date(view))
+		return -ESTALE;
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return fixed_size_llseek(file, offset, whence, size);
+	if (offset < 0 || offset >= size)
+		return -ENXIO;
+	index = find_page(view, offset >> PAGE_SHIFT, whence == SEEK_HOLE);
+	if (whence == SEEK_DATA && index == view->nr_pages)
+		return -ENXIO;
+	return vfs_setpos(file, max(offset, (loff_t)index << PAGE_SHIFT), size);
+}
+
+/*
+ * Map @nr pages from page @index of the file on, at @address; runs of pages that
+ * follow each other in memory at once.
+ */
+static int map_pages(struct view *view, struct vm_area_struct *vma,
+		     unsigned long address, unsigned long index, unsigned long nr)
+{
+	unsigned long done = 0;
+
+	while (done < nr) {
+		unsigned long pfn = file_page(view, index + done), run = 1;
+		bool hole = pfn == HOLE;
+		int error;
+
+		if (hole)
+			pfn = my_zero_pfn(address);
+		while (!hole && done + run < nr &&
+		       file_page(view, index + done + run) == pfn + run)
+			run++;
+		/* It is memory, whatever this kernel's map says: cached. */
+		error = remap_pfn_range_notrack(vma, address + PFN_PHYS(done),
+						pfn, run << PAGE_SHIFT,
+						vma->vm_page_prot);
+		if (error)
+			return error;
+		done += run;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int vmcore_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct view *view = file->private_data;
+	unsigned long nr = vma_pages(vma);
+
+	if (out_of_date(view))
+		return -ESTALE;
+	if (vma->vm_pgoff > view->nr_pages || nr > view->nr_pages - vma->vm_pgoff)
+		return -EINVAL;
+	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
+		return -EPERM;
+	vm_flags_clear(vma, VM_MAYWRITE | VM_MAYEXEC);
+	return map_pages(view, vma, vma->vm_start, vma->vm_pgoff, nr);
+}
+
+static const struct proc_ops vmcore_ops = {
+	.proc_open	= vmcore_open,
+	.proc_release	= vmcore_release,
+	.proc_read_iter	= vmcore_read,
+	.proc_lseek	= vmcore_lseek,
+	.proc_mmap	= vmcore_mmap,
+};
+
+/* The size is known before the first open, like that of any file. */
+static void __init set_first_size(void)
+{
+	struct view *view = make_view(kexec_jump_preserved_now());
+
+	if (IS_ERR(view))
+		return;
+	proc_set_size(vmcore_entry, (loff_t)view->nr_pages << PAGE_SHIFT);
+	free_view(view);
+}
+
+static int __init kexec_jump_vmcore_init(void)
+{
+	/* With headers of its own this is the crash kernel of a jumped-to one. */
+	if (!kexec_jump_preserved_now() || is_kdump_kernel())
+		return 0;
+	vmcore_entry = proc_create("vmcore", 0400, NULL, &vmcore_ops);
+	if (!vmcore_entry)
+		return -ENOMEM;
+	set_first_size();
+	return 0;
+}
+fs_initcall(kexec_jump_vmcore_init);
