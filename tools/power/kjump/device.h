@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Which device may be written to, and which devices there are. */
+#ifndef KJUMP_DEVICE_H
+#define KJUMP_DEVICE_H
+
+#include "image.h"
+
+/*
+ * Refuse a target that is in use or holds something that is neither nothing nor
+ * an image of ours. @busy: "MAJ:MIN,..." of devices somebody else uses, or NULL.
+ */
+int device_check(const char *path, const char *busy, bool force);
+/* The devices this kernel uses, as "MAJ:MIN,...", to be freed. */
+char *device_busy_list(void);
+
+/* Call @visit for each block device until it returns nonzero. */
+int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
+/* Wait until a device file @path is there, for @seconds. */
+bool device_wait(const char *path, double seconds);
+
+#endif

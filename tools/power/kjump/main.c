@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kjump: kexec jump in one command. */
+#include "kjump.h"
+
+#include <string.h>
+
+static const struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *arguments;
+	const char *summary;
+} verbs[] = {
+	{ "load", verb_load, "", "load the second kernel, the peer" },
+	{ "switch", verb_switch, "", "jump to the peer" },
+	{ "back", verb_back, "", "in the peer: jump back" },
+	{ "serve", verb_serve, "", "in the peer: do what the first kernel asks for" },
+	{ "save", verb_save, "TARGET", "in the peer: save the first kernel" },
+	{ "hibernate", verb_hibernate, "[DEVICE]", "save this system and power off" },
+	{ "restore", verb_restore, "[DEVICE]", "resume a system that was saved" },
+	{ "snapshot", verb_snapshot, "FILE", "write a dump of this system and go on" },
+	{ "extract", verb_extract, "IMAGE FILE", "make a dump of an image" },
+	{ "call", verb_call, "PROGRAM", "call a program without an operating system" },
+	{ "status", verb_status, "[DEVICE]", "what is loaded, preserved and saved" },
+};
+
+static void print_usage(FILE *to)
+{
+	fputs("kjump VERB [OPTIONS] [ARGUMENTS]\n\n", to);
+	for (unsigned int i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(to, "  %-9s %-11s %s\n", verbs[i].name, verbs[i].arguments,
+			verbs[i].summary);
+	fputs("\nkjump VERB --help says more about one; see also kjump(8).\n", to);
+}
+
+int main(int argc, char **argv)
+{
+	int rc;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return KJ_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		print_usage(stdout);
+		return KJ_OK;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("kjump " KJUMP_VERSION);
+		return KJ_OK;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(argv[1], verbs[i].name))
+			continue;
+		rc = verbs[i].run(argc - 1, argv + 1);
+		fflush(stdout);
+		if (rc)
+			fprintf(stderr, "kjump: %s\n", fail_text());
+		return rc;
+	}
+	fprintf(stderr, "kjump: what is \"%s\"? kjump --help lists the verbs\n", argv[1]);
+	return KJ_USAGE;
+}

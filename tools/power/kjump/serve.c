@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The peer's side: doing what the first kernel asks for, and going back. */
+#include "cli.h"
+#include "device.h"
+#include "kexec.h"
+#include "peer.h"
+#include "vmcore.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+/* Disks are found in the background while the peer boots. */
+#define DEVICE_SECONDS	30
+
+/* --- going back --------------------------------------------------------- */
+
+/* The image that leads back stays loaded; only the first time it must be made. */
+static int load_way_back(void)
+{
+	struct kexec_segment none = { 0 };
+	unsigned long entry;
+	int error;
+
+	if (jump_loaded())
+		return KJ_OK;
+	entry = (unsigned long)jump_number("jump_back_entry");
+	if (!entry)
+		return fail(KJ_NONE, "this kernel was not jumped to: there is no way back");
+	error = kexec_load_call(entry, 1, &none, KEXEC_PRESERVE_CONTEXT);
+	return error ? fail(KJ_FAILED, "loading the way back: %s (the kernel log says more)",
+			    strerror(-error)) : KJ_OK;
+}
+
+static int go_back(void)
+{
+	int rc = load_way_back();
+
+	return rc ? rc : jump();
+}
+
+/* --- doing it ----------------------------------------------------------- */
+
+struct wanted {
+	const char *id;
+	char *path;
+};
+
+static int has_id(void *ctx, const char *path)
+{
+	struct wanted *w = ctx;
+	char id[2 * IMAGE_ID_LEN + 1];
+	struct image image;
+	bool found;
+
+	found = !image_open(&image, path, false) && !image_read_super(&image) &&
+		image.super.state == IMAGE_PREPARED;
+	if (found) {
+		image_id_text(image.super.id, id);
+		found = !strcmp(id, w->id);
+	}
+	fail_clear();
+	image_close(&image);
+	if (found)
+		w->path = xasprintf("%s", path);
+	return found;
+}
+
+/*
+ * By the name the first kernel wrote on it: device names may differ here. Where
+ * it was there is looked first, as opening a disk may wait for its controller.
+ */
+static int open_by_id(const char *id, const char *likely, struct image *image)
+{
+	double until = now_seconds() + DEVICE_SECONDS;
+	struct wanted w = { .id = id };
+	int rc;
+
+	while (!(likely && has_id(&w, likely)) && !device_for_each(has_id, &w)) {
+		if (now_seconds() >= until)
+			return fail(KJ_FAILED,
+				    "the peer does not find the device (has its kernel the driver?)");
+		usleep(50 * 1000);
+	}
+	rc = image_open(image, w.path, true);
+	free(w.path);
+	return rc ? rc : image_read_super(image);
+}
+
+static int save_as_asked(const struct message *m, struct message *reply,
+			 enum image_state final)
+{
+	char *id = message_get(m, "id"), *compress = message_get(m, "compress");
+	char *device = message_get(m, "device");
+	uint32_t algorithm = IMAGE_COMPRESS_DEFAULT;
+	struct image image = { .fd = -1 };
+	struct save_result result;
+	int rc;
+
+	if (compress)
+		image_algorithm(compress, &algorithm);
+	if (id) {
+		rc = open_by_id(id, device, &image);
+	} else {
+		rc = shared_image(&image);
+		image_new_id(image.super.id);
+	}
+	image.final = final;
+	if (!rc)
+		rc = save_vmcore(VMCORE, &image, algorithm, &result);
+	if (!rc) {
+		message_add(reply, "bytes", "%llu", (unsigned long long)result.data_bytes);
+		message_add(reply, "image", "%llu", (unsigned long long)result.image_size);
+		message_add(reply, "seconds", "%.2f", result.seconds);
+	} else if (!id && rc == KJ_REFUSED) {
+		message_add(reply, "too_small", "1");
+	}
+	/* If the last write failed, it may be on the disk all the same. */
+	if (rc && id && image.super.state == final)
+		image_write_super(&image, IMAGE_WRITING);
+	image_close(&image);
+	free(id);
+	free(compress);
+	free(device);
+	return rc;
+}
+
+static void power_off(const struct message *m)
+{
+	char *after = message_get(m, "after");
+	bool again = after && !strcmp(after, "reboot");
+
+	free(after);
+	step(again ? "saved; rebooting" : "saved; powering off");
+	sync();
+	reboot(again ? RB_AUTOBOOT : RB_POWER_OFF);
+	/* No way to power off: the image is complete, so nothing may run on. */
+	reboot(RB_HALT_SYSTEM);
+	for (;;)
+		pause();
+}
+
+/* Returns whether to go back; false leaves the machine to whoever is here. */
+static bool serve_once(void)
+{
+	struct message m, reply;
+	char *action, *busy;
+	bool back = true;
+	int rc = KJ_OK;
+
+	message_read(&m);
+	action = message_get(&m, "action");
+	busy = message_get(&m, "busy");
+	fail_clear();
+	message_clear(&reply);
+	if (!action || !strcmp(action, ACTION_SWITCH)) {
+		back = false;
+	} else if (!strcmp(action, ACTION_HIBERNATE)) {
+		rc = save_as_asked(&m, &reply, IMAGE_COMPLETE);
+		if (!rc)
+			power_off(&m);
+	} else if (!strcmp(action, ACTION_SNAPSHOT)) {
+		rc = save_as_asked(&m, &reply, IMAGE_SNAPSHOT);
+	} else if (strcmp(action, ACTION_READY)) {
+		rc = fail(KJ_FAILED, "the peer does not know the action %s", action);
+	}
+	message_add(&reply, "result", rc ? "error" : "ok");
+	if (rc) {
+		message_add(&reply, "text", "%s", fail_text());
+		fprintf(stderr, "kjump: %s\n", fail_text());
+	}
+	/* Kept for kjump save by hand. */
+	if (busy)
+		message_add(&reply, "busy", "%s", busy);
+	if (shared_size())
+		message_send(&reply);
+	fail_clear();
+	free(action);
+	free(busy);
+	return back;
+}
+
+static int serve(bool back_first)
+{
+	int rc;
+
+	if (back_first) {
+		rc = go_back();
+		if (rc)
+			return rc;
+	}
+	while (serve_once()) {
+		rc = go_back();
+		if (rc)
+			return rc;
+	}
+	return KJ_OK;
+}
+
+static int need_preserved(void)
+{
+	int rc = need_jump_support();
+
+	if (!rc && !jump_number("jump_back_entry"))
+		rc = fail(KJ_NONE,
+			  "this kernel was not jumped to: nobody to serve or to go back to");
+	return rc;
+}
+
+/* --- serve and back ----------------------------------------------------- */
+
+static const char serve_help[] =
+	"kjump serve\n\n"
+	"In a kernel that was jumped to, started by its init when kjump.serve is on the\n"
+	"command line: do what the first kernel asks for (save it, power off), jump back, and\n"
+	"do the same each time it jumps here again. Ends when the first kernel leaves the\n"
+	"machine to this one (kjump switch).\n";
+
+static const char back_help[] =
+	"kjump back\n\n"
+	"In a kernel that was jumped to: jump back. When the first kernel jumps here again,\n"
+	"this command does what it asks for, as kjump serve does, or ends.\n";
+
+static int serve_verb(int argc, char **argv, const char *help, bool back_first)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL }
+	};
+	int rc;
+
+	while (next_option(argc, argv, options, help) >= 0)
+		;
+	rc = check_arguments(argc, argv, 0, 0);
+	if (!rc)
+		rc = need_preserved();
+	return rc ? rc : serve(back_first);
+}
+
+int verb_serve(int argc, char **argv)
+{
+	return serve_verb(argc, argv, serve_help, false);
+}
+
+int verb_back(int argc, char **argv)
+{
+	return serve_verb(argc, argv, back_help, true);
+}

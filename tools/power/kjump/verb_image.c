@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The verbs about images: save, extract, restore. */
+#include "cli.h"
+#include "conf.h"
+#include "device.h"
+#include "image.h"
+#include "restore.h"
+#include "shared.h"
+#include "vmcore.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_COMPRESS, OPT_LIST, OPT_CHECK, OPT_WAIT };
+
+/* --- save --------------------------------------------------------------- */
+
+static const char save_help[] =
+	"kjump save [--force] [--compress=lz4|zstd|none] TARGET\n\n"
+	"In a kernel that was jumped to: save the kernel that jumped, an image of it,\n"
+	"to TARGET: a partition of its own, or a file. Then power off, and at the next\n"
+	"boot \"kjump restore\" resumes it; or go back with \"kjump back\".\n\n"
+	"  --force      overwrite what is on TARGET, whatever it is; not if it is in use\n"
+	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
+
+static int save_to(const char *from, const char *target, uint32_t algorithm)
+{
+	bool is_new = access(target, F_OK);
+	struct save_result result;
+	struct image image;
+	char size[32], packed[32];
+	int rc = image_open(&image, target, true);
+
+	if (!rc) {
+		image_new_id(image.super.id);
+		rc = save_vmcore(from, &image, algorithm, &result);
+	}
+	/* A file that was not there before is not left behind in pieces. */
+	if (rc && is_new && image.fd >= 0)
+		unlink(target);
+	image_close(&image);
+	if (rc)
+		return rc;
+	step("saved %s as %s in %.2f s", human_size(result.data_bytes, size, sizeof(size)),
+	     human_size(result.image_size, packed, sizeof(packed)), result.seconds);
+	return KJ_OK;
+}
+
+int verb_save(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "compress", required_argument, NULL, OPT_COMPRESS },
+		{ "from", required_argument, NULL, OPT_FROM },	/* for tests */
+		{ NULL }
+	};
+	const char *from = VMCORE;
+	struct message message;
+	struct vmcore core;
+	bool force = false;
+	struct conf conf;
+	char *busy;
+	int c, rc = conf_read(&conf);
+
+	if (rc)
+		return rc;
+	while ((c = next_option(argc, argv, options, save_help)) >= 0) {
+		if (c == OPT_FORCE)
+			force = true;
+		else if (c == OPT_FROM)
+			from = optarg;
+		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
+			return usage(argv[0], "no way to compress: \"%s\"", optarg);
+	}
+	rc = check_arguments(argc, argv, 1, 1);
+	if (rc)
+		return rc;
+	/* That there is something to save is known before the target is looked at. */
+	rc = vmcore_open(&core, from);
+	vmcore_close(&core);
+	if (rc)
+		return rc;
+	message_read(&message);
+	busy = message_get(&message, "busy");
+	rc = device_check(argv[optind], busy, force);
+	free(busy);
+	return rc ? rc : save_to(from, argv[optind], conf.compress);
+}
+
+/* --- extract ------------------------------------------------------------ */
+
+static const char extract_help[] =
+	"kjump extract [--force] IMAGE FILE\n\n"
+	"Make FILE, an ELF core file that crash, drgn and makedumpfile read, of the image\n"
+	"on IMAGE, a device or file. Pages that were left out are holes.\n\n"
+	"  --force      replace FILE if it is there\n";
+
+int verb_extract(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "force", no_argument, NULL, OPT_FORCE },
+		{ NULL }
+	};
+	struct image image;
+	bool force = false;
+	int c, rc;
+
+	while ((c = next_option(argc, argv, options, extract_help)) >= 0)
+		if (c == OPT_FORCE)
+			force = true;
+	rc = check_arguments(argc, argv, 2, 2);
+	if (!rc)
+		rc = extract_check_file(argv[optind + 1], force);
+	if (rc)
+		return rc;
+	rc = image_open(&image, argv[optind], false);
+	if (!rc)
+		rc = image_read_all(&image, false);
+	if (!rc)
+		rc = extract_image(&image, argv[optind + 1], force);
+	image_close(&image);
+	return rc;
+}
+
+/* --- restore ------------------------------------------------------------ */
+
+static const char restore_help[] =
+	"kjump restore [--list] [--check] [--wait=SECONDS] [DEVICE]\n\n"
+	"Resume the system that was saved on DEVICE (or in a file): best from the\n"
+	"initramfs, before any file system is mounted. Without DEVICE, all block devices\n"
+	"are searched for an image. Everything is checked first, and the image is loaded\n"
+	"and checked entirely before this system is left. An image is good for one resume.\n\n"
+	"  --list       only list the devices with images\n"
+	"  --check      only check: can the image be resumed here?\n"
+	"  --wait       wait that long for devices to appear (default 5)\n";
+
+/* What a search found. */
+struct search {
+	bool print;
+	unsigned int images, complete, half;
+	char *path;			/* of a complete one */
+	char *half_path;
+};
+
+static int look_at(void *ctx, const char *path)
+{
+	struct search *s = ctx;
+	struct image image;
+	char when[32] = "";
+	time_t saved_at;
+	int rc;
+
+	rc = image_open(&image, path, false);
+	if (!rc)
+		rc = image_read_super(&image);
+	fail_clear();
+	if (!rc) {
+		s->images++;
+		saved_at = (time_t)image.super.saved_at;
+		if (saved_at)
+			strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime(&saved_at));
+		if (s->print)
+			step("%s: %s %s %s", path, image_state_name(image.super.state),
+			     image.super.release, when);
+		if (image.super.state == IMAGE_COMPLETE) {
+			s->complete++;
+			free(s->path);
+			s->path = xasprintf("%s", path);
+		} else if (image.super.state == IMAGE_WRITING) {
+			s->half++;
+			free(s->half_path);
+			s->half_path = xasprintf("%s", path);
+		}
+	}
+	image_close(&image);
+	return 0;
+}
+
+static int list_images(void)
+{
+	struct search s = { .print = true };
+
+	device_for_each(look_at, &s);
+	return s.images ? KJ_OK : fail(KJ_NONE, "no image on any block device");
+}
+
+static int find_image(double wait, char **path)
+{
+	double until = now_seconds() + wait;
+
+	for (;;) {
+		struct search s = { 0 };
+
+		device_for_each(look_at, &s);
+		if (s.complete > 1)
+			return fail(KJ_REFUSED,
+				    "there are %u images; name the device (kjump restore --list)",
+				    s.complete);
+		if (s.complete == 1) {
+			*path = s.path;
+			return KJ_OK;
+		}
+		if (s.half || now_seconds() >= until)
+			return s.half ?
+				fail(KJ_BAD_IMAGE,
+				     "%s: half-written: the machine stopped while it was being saved",
+				     s.half_path) :
+				fail(KJ_NONE, "no image to restore on any block device");
+		usleep(100 * 1000);
+	}
+}
+
+static int restore_from(const char *path, bool check)
+{
+	struct image image;
+	int rc = image_open(&image, path, !check);
+
+	if (!rc)
+		rc = image_read_all(&image, true);
+	if (!rc)
+		rc = restore_check_machine(&image);
+	if (!rc && check)
+		rc = restore_check_data(&image);
+	if (!rc && check)
+		step("%s can be resumed here", path);
+	if (!rc && !check) {
+		rc = restore_load(&image);
+		if (!rc) {
+			step("resuming");
+			rc = restore_jump(&image);
+		}
+	}
+	image_close(&image);
+	return rc;
+}
+
+int verb_restore(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "list", no_argument, NULL, OPT_LIST },
+		{ "check", no_argument, NULL, OPT_CHECK },
+		{ "wait", required_argument, NULL, OPT_WAIT },
+		{ NULL }
+	};
+	bool list = false, check = false;
+	uint64_t wait = 5;
+	char *found = NULL;
+	int c, rc;
+
+	while ((c = next_option(argc, argv, options, restore_help)) >= 0) {
+		if (c == OPT_LIST)
+			list = true;
+		else if (c == OPT_CHECK)
+			check = true;
+		else if (c == OPT_WAIT && !parse_size(optarg, &wait))
+			return usage(argv[0], "no number of seconds: \"%s\"", optarg);
+	}
+	rc = check_arguments(argc, argv, 0, list ? 0 : 1);
+	if (rc)
+		return rc;
+	if (list)
+		return list_images();
+	if (optind < argc) {
+		if (!device_wait(argv[optind], (double)wait))
+			return fail(KJ_NONE, "%s is not there", argv[optind]);
+		return restore_from(argv[optind], check);
+	}
+	rc = find_image((double)wait, &found);
+	if (!rc)
+		rc = restore_from(found, check);
+	free(found);
+	return rc;
+}
