@@ -10,6 +10,8 @@ help:
 	@echo 'make series               write the patch series to build/series'
 	@echo 'make kernel [ARCH=]       build guest kernels (x86_64, i386, i386-pae)'
 	@echo 'make initramfs [ARCH=]    build their initramfs and boot disk'
+	@echo 'make rootfs [ARCH=]       build rootfs.gz, for a second kernel: kexec, makedumpfile, kjump'
+	@echo 'make small                build a second kernel for 15 MB, with its initramfs in it (i386)'
 	@echo 'make shell [ARCH=]        boot a guest and use its shell'
 	@echo 'make check                build everything, run all tests (same as lab/check)'
 	@echo 'make demo                 kexec jump, live (same as lab/demo)'
@@ -17,13 +19,13 @@ help:
 	@echo 'make clean                remove build/'
 	@echo 'LINUX_SRC=... takes another kernel tarball or tree as the base.'
 
-tree series clean:
+tree series small clean:
 	$(LAB) $@
 
-kernel initramfs shell bisect-check:
+kernel initramfs rootfs shell bisect-check:
 	$(LAB) $@ $(ARCH)
 
 check demo:
 	lab/$@
 
-.PHONY: help tree series kernel initramfs shell bisect-check check demo clean
+.PHONY: help tree series small kernel initramfs rootfs shell bisect-check check demo clean

@@ -178,7 +178,7 @@ static void use_tcp(volatile struct worker *w, const char *target)
 	char ip[32] = "";
 	unsigned int port = 0;
 	uint64_t seq, back;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), tries = 300;
 
 	if (sscanf(target, "%31[^:]:%u", ip, &port) != 2 || !inet_aton(ip, &to.sin_addr)) {
 		error(w, "bad IP:PORT", 0);
@@ -186,9 +186,13 @@ static void use_tcp(volatile struct worker *w, const char *target)
 	}
 	to.sin_port = htons(port);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (fd < 0 || connect(fd, (void *)&to, sizeof(to))) {
-		error(w, "connect", errno);
-		return;
+	/* A card's link may be down for 2 s after each jump, and jumps be quick. */
+	while (fd < 0 || connect(fd, (void *)&to, sizeof(to))) {
+		if (fd < 0 || errno != EHOSTUNREACH || !tries--) {
+			error(w, "connect", errno);
+			return;
+		}
+		nap(100);
 	}
 	for (seq = 1; !st->stop; seq++) {
 		size_t got = 0;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """How long kexec jump takes, with the series and with the unpatched base: lab/bench.
 
+Hibernation with kjump is compared with swsusp: bench_image.py.
+
 Everything is measured twice. By wall time, which depends on the machine and on
 what else it does. And with QEMU's -icount, where one instruction takes one
 nanosecond of the guest's time and waiting for a timer takes no wall time: that
@@ -14,7 +16,7 @@ import re
 import sys
 import time
 
-from . import initramfs, kernel, packages
+from . import bench_image, initramfs, kernel, packages
 from .guest import Guest, GuestError, host_tsc_khz
 from .util import BUILD, VARIANTS, LabError, say
 
@@ -49,7 +51,7 @@ class Session:
         """A guest that was just started."""
         self.close()
         home = BUILD / ("base" if self.which == "base" else "") / self.variant
-        self.guest = g = Guest(self.variant, kernel=home / "bzImage", start=False,
+        self.guest = g = Guest(self.variant, parallel=True, kernel=home / "bzImage", start=False,
                                icount=ICOUNT if self.icount else None,
                                label=f"bench-{self.variant}-{self.which}")
         g.home = home           # where boot.img is, with this kernel in it
@@ -300,37 +302,53 @@ def prepare(variant, base):
                             home / "boot.img")
 
 
+def measure_jumps(variant, options):
+    """Everything but hibernation, printed; what goes into bench.json."""
+    runs = {}
+    for icount in (False,) if options.no_icount else (False, True):
+        for which in ("series",) if options.no_base else ("base", "series"):
+            runs[which, icount] = measure(variant, which, icount)
+    table(variant, runs)
+    return {f"{w}{'-icount' if i else ''}": {"results": s.results, "steps": s.steps}
+            for (w, i), s in runs.items()}
+
+
 def command():
     p = argparse.ArgumentParser(
         prog="lab/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measure kexec jump: loading, calling a program, switching kernels; with\n"
-        "the series and with the unpatched base, by wall time and by instructions.",
+        "the series and with the unpatched base, by wall time and by instructions. And\n"
+        "hibernation: kjump and swsusp with the same guest and data.",
         epilog="Prints a table for each architecture and writes build/bench.json. What the base\n"
         "does not survive is shown as x, with what happened below the table. The first run\n"
         "compiles two kernels for each architecture (about 4 minutes each on 2 cores); the\n"
-        "measurements take about 10 minutes for each, less without --icount or the base.\n"
+        "measurements take about 15 minutes for each, less with the options.\n"
         "Nothing is asserted: exit status 0 if it ran, 1 if it could not, 2 usage.")
     p.add_argument("variant", nargs="*", metavar="ARCH",
                    help=f"one or more of {', '.join(VARIANTS)} (default: x86_64 i386)")
     p.add_argument("--no-base", action="store_true", help="only the series")
     p.add_argument("--no-icount", action="store_true", help="only wall time")
+    p.add_argument("--only", choices=("jumps", "hibernation"), help="measure only these")
+    p.add_argument("--runs", type=int, default=bench_image.RUNS,
+                   help=f"of each hibernation (default {bench_image.RUNS}); the median is shown")
     a = p.parse_args()
+    if a.runs < 1:
+        p.error("--runs: at least 1")
     variants = a.variant or ["x86_64", "i386"]
     for v in variants:
         if v not in VARIANTS:
             p.error(f"there is no architecture '{v}': choose from {', '.join(VARIANTS)}")
     packages.host()
     for v in variants:
-        prepare(v, not a.no_base)
+        prepare(v, not a.no_base and a.only != "hibernation")
     data = {}
     for v in variants:
-        runs = {}
-        for icount in (False,) if a.no_icount else (False, True):
-            for which in ("series",) if a.no_base else ("base", "series"):
-                runs[which, icount] = measure(v, which, icount)
-        table(v, runs)
-        data[v] = {f"{w}{'-icount' if i else ''}": {"results": s.results, "steps": s.steps}
-                   for (w, i), s in runs.items()}
+        data[v] = {}
+        if a.only != "hibernation":
+            data[v] |= measure_jumps(v, a)
+        if a.only != "jumps":
+            data[v]["hibernation"] = found = bench_image.measure(v, a.runs)
+            bench_image.table(v, found)
         (BUILD / "bench.json").write_text(json.dumps(data, indent=1) + "\n")
     print(f"\nall numbers are in {(BUILD / 'bench.json').relative_to(BUILD.parent)}")
     return 0

@@ -91,10 +91,13 @@ def command_line(name="A", mount=True, append="", icount=None):
 
 
 class Guest:
-    def __init__(self, variant="x86_64", *, smp=1, memory="512M", cpu=None, name="A", append="",
-                 kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
-                 workdir=None, qemu_args=(), label=None, start=True):
+    def __init__(self, variant="x86_64", *, smp=1, parallel=False, memory="512M", cpu=None, name="A",
+                 append="", kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
+                 workdir=None, state=None, qemu_args=(), label=None, start=True):
         """
+        parallel the guest's CPUs run at the same time, not in turns. QEMU 7.2 sometimes
+                 crashes (SIGSEGV), or sends a write meant for the local APIC elsewhere, when
+                 one CPU switches a PCI BAR on or off while another one touches a device.
         cpu      QEMU's -cpu (default: QEMU's own default, qemu64)
         name     what the kernel calls itself in its prompt
         append   more kernel command line
@@ -103,14 +106,16 @@ class Guest:
         blank    size in MB of one more, empty, virtio disk (/dev/vdc), 0 for none
         workdir  keep disks, sockets and logs here; disks that exist are used as they are,
                  so that a later guest finds what an earlier one wrote
+        state    start from what save_state() wrote of a guest that is otherwise the same,
+                 with the disks it had then
         label    name of the saved log when something fails
         """
         self.variant, self.smp, self.memory, self.cpu = variant, smp, memory, cpu
-        self.name, self.append, self.icount = name, append, icount
+        self.name, self.append, self.icount, self.parallel = name, append, icount, parallel
         self.home = BUILD / variant
         self.kernel = pathlib.Path(kernel or self.home / "bzImage")
         self.initrd = pathlib.Path(initrd or self.home / "initramfs.gz")
-        self.disks, self.net, self.blank = disks, net, blank
+        self.disks, self.net, self.blank, self.state = disks, net, blank, state
         self.qemu_args, self.label = list(qemu_args), label or f"{variant}-{os.getpid()}"
         self._own_dir = workdir is None
         # Short: a unix socket's path may have 107 characters.
@@ -138,7 +143,9 @@ class Guest:
 
     def _argv(self):
         d = self.dir
-        argv = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-nodefaults", "-no-user-config",
+        threads = "multi" if self.parallel and not self.icount else "single"
+        argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", f"tcg,thread={threads}",
+                "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-m", self.memory, "-smp", str(self.smp),
                 "-kernel", self.kernel, "-initrd", self.initrd,
                 "-append", command_line(self.name, append=self.append, icount=self.icount),
@@ -163,6 +170,8 @@ class Guest:
             for n, card in ((2, "virtio-net-pci"), (3, "e1000")):
                 argv += ["-netdev", f"user,id=net{n},net=10.0.{n}.0/24,host=10.0.{n}.2,ipv6=off",
                          "-device", f"{card},netdev=net{n},romfile="]
+        if self.state:
+            argv += ["-incoming", f"exec:cat {shlex.quote(str(self.state))}"]
         return [str(a) for a in argv + self.qemu_args]
 
     @staticmethod
@@ -184,6 +193,11 @@ class Guest:
         self._socket = self._connect("shell")
         self.shell = pexpect.fdpexpect.fdspawn(self._socket.fileno(), timeout=BOOT_TIMEOUT)
         self.shell.logfile_read = self
+        if self.state:
+            # It has said its prompt already: once it goes on, ask for another.
+            while self.qmp("query-status")["status"] != "running":
+                time.sleep(0.02)
+            self.send("")
         self.expect_kernel(self.name, BOOT_TIMEOUT)
 
     def write(self, data):          # pexpect's log of what the guest sent
@@ -240,6 +254,15 @@ class Guest:
         except subprocess.TimeoutExpired:
             raise GuestError(self._story("the guest did not power off")) from None
 
+    def save_state(self, path):
+        """Write the machine's state, but for the disks, and end QEMU. (NVMe cannot be saved.)"""
+        self.qmp("migrate", uri=f"exec:cat >{shlex.quote(str(path))}")
+        while (status := self.qmp("query-migrate").get("status")) != "completed":
+            if status in ("failed", "cancelled"):
+                raise GuestError(self._story(f"QEMU cannot save the guest's state: {status}"))
+            time.sleep(0.05)
+        self.close()
+
     # --- shell -------------------------------------------------------------
 
     def peer_line(self, name="B", append=""):
@@ -250,7 +273,13 @@ class Guest:
         """Type a command, do not wait."""
         if "\n" in cmd or len(cmd) > 4000:
             raise ValueError("one line of at most 4000 characters")
-        self.shell.send(cmd + "\n")
+        self._type(cmd)
+
+    def _type(self, line):
+        try:
+            self.shell.send(line + "\n")
+        except OSError:
+            raise GuestError(self._story(f"typing {line!r}: {self._why_ended()}")) from None
 
     def expect_kernel(self, name, timeout=BOOT_TIMEOUT):
         """Wait for the prompt of kernel `name`: it has booted, or has come back."""
@@ -276,7 +305,7 @@ class Guest:
             raise ValueError("one line, please: join commands with ';'")
         if len(line) > 4000:
             raise ValueError("too long for a terminal line: split it")
-        self.shell.send(line + "\n")
+        self._type(line)
         what = f"running {cmd!r}"
         self._expect(f"@b{ident}\r?\n", timeout, what)
         # The prompt without the end mark: the command ended the shell itself.
@@ -294,7 +323,18 @@ class Guest:
         except pexpect.TIMEOUT:
             raise GuestError(self._story(f"{what}: nothing after {timeout} s")) from None
         except (pexpect.EOF, OSError):
-            raise GuestError(self._story(f"{what}: the guest ended (reset or power off)")) from None
+            raise GuestError(self._story(f"{what}: {self._why_ended()}")) from None
+
+    def _why_ended(self):
+        """The guest's own doing (a reset, power off), or QEMU's?"""
+        try:
+            rc = self.qemu.wait(10)
+        except subprocess.TimeoutExpired:
+            return "its serial port is closed, though QEMU runs"
+        said = (self.dir / "qemu.log").read_text(errors="replace").strip()
+        if rc or said:
+            return f"QEMU itself failed (exit {rc}): {said}"
+        return "the guest ended (reset or power off)"
 
     # --- looking in --------------------------------------------------------
 
@@ -335,9 +375,7 @@ class Guest:
     def _story(self, headline):
         tail = "\n".join(self.log().splitlines()[-25:])
         typed = self.transcript.decode(errors="replace")[-1500:]
-        state = "" if not self.qemu or self.qemu.poll() is None else \
-            f" (QEMU exited with {self.qemu.returncode})"
-        return (f"{headline}{state}\n--- end of the serial shell ---\n{typed}\n"
+        return (f"{headline}\n--- end of the serial shell ---\n{typed}\n"
                 f"--- end of the kernel log ---\n{tail}")
 
     def save_artefacts(self):

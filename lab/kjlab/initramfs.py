@@ -1,47 +1,81 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guests' root (an initramfs, for both kernels) and the first one's /boot disk."""
+"""The guests' root (an initramfs, for both kernels), the first one's /boot disk, and rootfs.gz."""
 import gzip
 import os
 import pathlib
+import re
 import shutil
 
-from . import packages
-from .util import BUILD, LAB, LabError, Stamp, digest, lock, run, say
+from . import kernel, packages
+from .util import BUILD, LAB, ROOT, LabError, Stamp, digest, lock, jobs, run, say
 
-PROGRAMS = {"kexec": "kexec-tools", "makedumpfile": "makedumpfile"}
+PROGRAMS = ("kexec", "makedumpfile")
+# Of an initramfs for 15 MB, with the libraries of these.
+SMALL_HAS = ("/init", "/bin/busybox", "/bin/lab-shell", "/bin/workload", "/sbin/kexec")
 SCRIPTS = ("lab-shell", "lab-disks", "lab-net")
+KJUMP = ROOT / "tools/power/kjump"
 # A second kernel has to boot with it in a window of 64 MB.
 MAX_SIZE = 6 << 20
 
 
-def compile_guest(variant):
-    """Compile lab/guest/*.c; returns {name: file}. All of it is static C."""
-    bits = ["-m64"] if variant == "x86_64" else \
+def bits(variant):
+    """Options of gcc for programs of the guest."""
+    return ["-m64"] if variant == "x86_64" else \
         ["-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"]     # <asm/*.h>
+
+
+def compile_guest(variant):
+    """Compile lab/guest/*.c; returns {name: file}. The guest has the host's C library."""
     out = BUILD / variant / "guest"
     out.mkdir(parents=True, exist_ok=True)
     made = {}
     for src in sorted((LAB / "guest").glob("*.c")):
         exe = made[src.stem] = out / src.stem
-        stamp, key = Stamp(out / f".{src.stem}"), digest(src)
+        command = ["gcc", *bits(variant), "-O2", "-Wall", "-Wextra", "-Werror", "-s"]
+        stamp, key = Stamp(out / f".{src.stem}"), digest(src, *command)
         if not (exe.is_file() and stamp.fresh(key)):
-            run("gcc", *bits, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-s",
-                "-o", exe, src, what=f"compiling {src.name}")
+            run(*command, "-o", exe, src, what=f"compiling {src.name}")
             stamp.set(key)
     return made
 
 
-def contents(variant, extra=None):
-    """{path in the guest: file on the host}."""
+def compile_kjump(variant):
+    """kjump for the guest, static."""
+    root, out = packages.guest_root(variant), BUILD / variant / "kjump"
+    cflags, ldflags = ["-O2", *bits(variant)], ["-s"]
+    if variant != "x86_64":
+        cflags += ["-isystem", f"{root}/usr/include"]
+        ldflags += [f"-L{root}/usr/lib/i386-linux-gnu"]
+    # Nothing of the environment, nor of a make that called the lab.
+    command = ["env", "-u", "MAKEFLAGS", "make", "-s", "-C", KJUMP, f"O={out}", "CC=gcc", "ARCH=",
+               f"CFLAGS={' '.join(cflags)}", f"LDFLAGS={' '.join(ldflags)}", f"-j{jobs()}"]
+    sources = sorted(p for p in KJUMP.iterdir() if p.suffix in (".c", ".h") or p.name == "Makefile")
+    stamp = Stamp(out / ".lab-kjump")
+    key = digest(*(x for p in sources for x in (p.name, p)), *map(str, command))
+    if not ((out / "kjump").is_file() and stamp.fresh(key)):
+        shutil.rmtree(out, ignore_errors=True)
+        run(*command, what="compiling kjump")
+        stamp.set(key)
+    return out / "kjump"
+
+
+def tools(variant):
+    """{path in the guest: file on the host} of what rootfs.gz and initramfs.gz share."""
     root = packages.guest_root(variant)
-    files = {"/init": LAB / "guest/init", "/bin/busybox": root / "bin/busybox"}
+    files = {"/bin/busybox": root / "bin/busybox", "/sbin/kjump": compile_kjump(variant),
+             "/sbin/kjump-boot": KJUMP / "initramfs/kjump-boot"}
     for name in PROGRAMS:
         found = [p for d in ("sbin", "bin", "usr/sbin", "usr/bin")
                  if (p := root / d / name).is_file()]
         if not found:
             raise LabError(f"the guest packages have no {name}")
         files[f"/sbin/{name}"] = found[0]
-    files |= packages.library_closure(root, [files[f"/sbin/{n}"] for n in PROGRAMS])
+    return files | packages.library_closure(root, [files[f"/sbin/{n}"] for n in PROGRAMS])
+
+
+def contents(variant, extra=None):
+    """{path in the guest: file on the host}."""
+    files = tools(variant) | {"/init": LAB / "guest/init", "/etc/kjump.conf": LAB / "guest/kjump.conf"}
     files |= {f"/bin/{n}": LAB / "guest" / n for n in SCRIPTS}
     files |= {f"/bin/{n}": p for n, p in compile_guest(variant).items()}
     files |= extra or {}
@@ -76,8 +110,12 @@ def cpio(files, links=()):
     return bytes(out)
 
 
-def boot_disk(home, rootfs, kernel, image):
-    """A small ext4 disk, label "boot", with what the first kernel loads as the second."""
+def boot_disk(home, rootfs, kernel, image, kind="ext4"):
+    """A small disk, label "boot", with what the first kernel loads as the second."""
+    stamp = Stamp(home / ".lab-boot")
+    key = digest(rootfs, kernel)
+    if image.is_file() and stamp.fresh(key):
+        return
     stage = home / "boot.stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
@@ -87,35 +125,63 @@ def boot_disk(home, rootfs, kernel, image):
     new = image.with_name(image.name + ".new")
     new.unlink(missing_ok=True)
     # No journal: it is mounted read-only from a read-only disk.
-    run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-L", "boot", "-m", "0",
+    run("mke2fs", "-q", "-t", kind, "-O", "^has_journal", "-L", "boot", "-m", "0",
         "-d", stage, new, f"{size}k")
     os.replace(new, image)
     shutil.rmtree(stage)
+    stamp.set(key)
+
+
+def pack(files, image):
+    """Write an initramfs with these files, if they changed."""
+    key = digest(*(x for p in sorted(files) for x in (p, pathlib.Path(files[p]))),
+                 pathlib.Path(__file__))
+    stamp = Stamp(image.with_name(f".lab-{image.stem}"))
+    if image.is_file() and stamp.fresh(key):
+        return
+    data = gzip.compress(cpio(files, [("/bin/sh", "busybox")]), 9, mtime=0)
+    if len(data) > MAX_SIZE:
+        raise LabError(f"{image} would be {len(data) >> 10} kB, too much for a small window")
+    image.parent.mkdir(parents=True, exist_ok=True)
+    new = image.with_name(image.name + ".new")
+    new.write_bytes(data)
+    os.replace(new, image)
+    stamp.set(key)
+    say(f"{image.parent.name}/{image.name}: {len(data) >> 10} kB")
+
+
+def build_rootfs(variant):
+    """rootfs.gz in build/<variant>: kexec, makedumpfile and kjump, for any second kernel."""
+    image = BUILD / variant / "rootfs.gz"
+    with lock(f"initramfs-{variant}"):
+        pack(tools(variant) | {"/init": KJUMP / "initramfs/init"}, image)
+    return image
+
+
+def build_small():
+    """A guest "i386-small": the example needs little more than kexec, in a kernel for 15 MB."""
+    home = BUILD / kernel.SMALL
+    with lock(f"initramfs-{kernel.SMALL}"):
+        files = {path: file for path, file in contents("i386").items()
+                 if path in SMALL_HAS or re.match(r"/lib/(libc|ld-linux|libz|liblzma)\.so", path)}
+        archive, data = home / "initramfs.cpio", cpio(files, [("/bin/sh", "busybox")])
+        if not archive.is_file() or archive.read_bytes() != data:
+            home.mkdir(parents=True, exist_ok=True)
+            archive.write_bytes(data)
+        kernel.build_small(archive)
+        pack({}, home / "initramfs.gz")
+        boot_disk(home, home / "initramfs.gz", home / "bzImage", home / "boot.img", "ext2")
+    return home
 
 
 def build(variant, kernel=None):
     """initramfs.gz and boot.img in build/<variant>; the kernel must be built."""
     home = BUILD / variant
     with lock(f"initramfs-{variant}"):
-        files = contents(variant)
-        key = digest(*(x for p in sorted(files) for x in (p, pathlib.Path(files[p]))),
-                     pathlib.Path(__file__))
-        image, stamp = home / "initramfs.gz", Stamp(home / ".lab-initramfs")
-        if not (image.is_file() and stamp.fresh(key)):
-            data = gzip.compress(cpio(files, [("/bin/sh", "busybox")]), 9, mtime=0)
-            if len(data) > MAX_SIZE:
-                raise LabError(f"{image} would be {len(data) >> 10} kB, too much for a small window")
-            new = home / "initramfs.gz.new"
-            new.write_bytes(data)
-            os.replace(new, image)
-            stamp.set(key)
-            say(f"{variant}/initramfs.gz: {len(data) >> 10} kB")
+        image = home / "initramfs.gz"
+        pack(contents(variant), image)
         kernel = kernel or home / "bzImage"
         if not kernel.is_file():
             raise LabError(f"{kernel} is not built yet: lab/lab kernel {variant}")
-        disk, stamp = home / "boot.img", Stamp(home / ".lab-boot")
-        key = digest(image, kernel)
-        if not (disk.is_file() and stamp.fresh(key)):
-            boot_disk(home, image, kernel, disk)
-            stamp.set(key)
+        boot_disk(home, image, kernel, home / "boot.img")
     return home

@@ -10,6 +10,13 @@ from .util import BUILD, LAB, VARIANTS, LabError, Stamp, digest, lock, jobs, run
 # Same source and config give the same bytes, whoever builds them and when.
 REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
                 "KBUILD_BUILD_HOST=lab", "KBUILD_BUILD_VERSION=1", "LOCALVERSION=")
+# With debug information. Most of its price is for the place of each variable at
+# each instruction and the like, which crash has no use for.
+DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",)
+# Not one of the VARIANTS: it is for one test, and complete in itself.
+SMALL = "i386-small"
+# For kernels nobody looks into with crash.
+NO_DEBUG_INFO = {"DEBUG_INFO_DWARF5": "n", "DEBUG_INFO_NONE": "y"}
 
 
 def make_args(src, obj, variant):
@@ -40,12 +47,15 @@ def known_symbols(src):
 
 
 def wanted(src, variant, override=None):
-    want = {}
-    for name in ("common", variant):
-        want |= parse((LAB / f"config/{name}.config").read_text())
-    known = known_symbols(src)
-    want |= {s: v for s, v in parse((LAB / "config/jump.config").read_text()).items()
-             if s in known}
+    if variant == SMALL:
+        want = parse((LAB / f"config/{SMALL}.config").read_text())
+    else:
+        want = {}
+        for name in ("common", variant):
+            want |= parse((LAB / f"config/{name}.config").read_text())
+        known = known_symbols(src)
+        want |= {s: v for s, v in parse((LAB / "config/jump.config").read_text()).items()
+                 if s in known}
     for symbol, value in (override or {}).items():
         # Switching the feature off takes its own options (KEXEC_JUMP_*) along.
         if value == "n":
@@ -97,7 +107,8 @@ def configure(src, obj, variant, want):
 def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
     """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed."""
     stamp = Stamp(results / ".lab-kernel")
-    key = digest(source, fragment(want), " ".join(REPRODUCIBLE))
+    flags = DEBUG_FLAGS if want.get("DEBUG_INFO_DWARF5") == "y" else ()
+    key = digest(source, fragment(want), " ".join(REPRODUCIBLE + flags))
     if stamp.fresh(key) and all((results / f).is_file() for f in ("bzImage", "vmlinux")):
         return
     log = results / "kernel.log"
@@ -107,7 +118,7 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
     configure(src, obj, variant, want)
     first = not (obj / "vmlinux").is_file()
     say(f"building {results.relative_to(BUILD)}" + (" (a few minutes)" if first else ""))
-    run(*make_args(src, obj, variant), *targets, what=f"building {variant}", log=log)
+    run(*make_args(src, obj, variant), *flags, *targets, what=f"building {variant}", log=log)
     warnings = [l for l in log.read_text().splitlines() if "warning:" in l]
     for line in warnings[:10]:
         say(line)
@@ -124,22 +135,40 @@ def variant_check(variant):
         raise LabError(f"ARCH={variant}: choose one of {', '.join(VARIANTS)}")
 
 
-def build(variant, jump=True):
-    """The kernel under test. jump=False: the same with CONFIG_KEXEC_JUMP=n."""
+def build(variant):
+    """The kernel under test."""
     variant_check(variant)
     source = tree.compose()
     home = BUILD / variant
-    if jump:
-        with lock(f"kernel-{variant}"):
-            build_in(tree.TREE, home / "obj", variant, wanted(tree.TREE, variant), source, home)
-        return home
-    build(variant)
     with lock(f"kernel-{variant}"):
-        obj, results = home / "obj-nojump", home / "nojump"
-        seed(home / "obj", obj)
-        build_in(tree.TREE, obj, variant, wanted(tree.TREE, variant, {"KEXEC_JUMP": "n"}),
-                 source, results)
-    return results
+        build_in(tree.TREE, home / "obj", variant, wanted(tree.TREE, variant), source, home)
+    return home
+
+
+def build_small(initramfs):
+    """An i386 kernel for a window of 15 MB, with this initramfs (a cpio archive) built in.
+
+    Stock kexec puts an initrd at 16 MB or above, so in that window there can be none.
+    """
+    source = tree.compose()
+    want = wanted(tree.TREE, SMALL) | {"INITRAMFS_SOURCE": f'"{initramfs}"',
+                                       "INITRAMFS_COMPRESSION_XZ": "y"}
+    home = BUILD / SMALL
+    with lock(f"kernel-{SMALL}"):
+        build_in(tree.TREE, home / "obj", SMALL, want, digest(source, initramfs), home)
+    return home
+
+
+def build_without(variant):
+    """The same without CONFIG_KEXEC_JUMP, to see that it builds."""
+    if variant != SMALL:
+        variant_check(variant)
+    source = tree.compose()
+    home = BUILD / "nojump" / variant
+    override = {"KEXEC_JUMP": "n"} | (NO_DEBUG_INFO if variant != SMALL else {})
+    with lock(f"nojump-{variant}"):
+        build_in(tree.TREE, home / "obj", variant, wanted(tree.TREE, variant, override), source, home)
+    return home
 
 
 def seed(old, new):
@@ -167,7 +196,7 @@ def build_base(variant):
     src, home = BUILD / "base/tree", BUILD / "base" / variant
     with lock("base"):
         source = tree.worktree(src, "base")
-        build_in(src, home / "obj", variant, wanted(src, variant), source, home)
+        build_in(src, home / "obj", variant, wanted(src, variant, NO_DEBUG_INFO), source, home)
     return home
 
 
@@ -185,7 +214,7 @@ def bisect_check(variants=VARIANTS, first=None):
             for variant in variants:
                 for value in "yn":
                     home = BUILD / "bisect" / f"{variant}-{value}"
-                    override = {"KEXEC_JUMP": "n"} if value == "n" else None
+                    override = NO_DEBUG_INFO | ({"KEXEC_JUMP": "n"} if value == "n" else {})
                     say(f"[{n}/{len(commits)}] {title}: {variant}, KEXEC_JUMP={value}")
                     if value == "n":
                         seed(BUILD / "bisect" / f"{variant}-y" / "obj", home / "obj")

@@ -3,21 +3,33 @@
 
 Host packages are installed. Guest packages and the kernel source are only
 downloaded, through a private apt state per architecture in build/apt that
-reads the host's list of sources: the host gets no foreign architecture.
+reads the host's list of sources: the host gets no foreign architecture, and
+no package of another release.
 """
 import os
 import re
 import shutil
 import subprocess
 
-from .util import BUILD, LabError, lock, run, say
+from .util import BUILD, LabError, Stamp, lock, run, say
 
 HOST = ("bc binutils bison e2fsprogs flex gcc git gzip libc6-dev libelf-dev "
-        "libssl-dev make python3-pexpect python3-pytest qemu-system-x86 xz-utils").split()
+        "libssl-dev make python3-pexpect python3-pytest python3-pytest-xdist "
+        "python3-pytest-rerunfailures qemu-system-x86 xz-utils").split()
+# To look into memory images (and see CRASH).
+HOST += ("makedumpfile", "python3-drgn")
 # For 32-bit guest programs. Not gcc-multilib, which apt would put in the place
 # of every cross compiler: it only adds a symlink for <asm/*.h> to these two.
 HOST += ("gcc-12-multilib", "libc6-dev-i386")
+# Static libraries and headers kjump is built with: the host's own are installed.
+KJUMP_DEV = ("liblz4-dev", "libxxhash-dev", "libzstd-dev")
+HOST += KJUMP_DEV
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
+# The host has no libraries for 32 bits to build kjump with.
+FOREIGN = {"i386": KJUMP_DEV}
+# Debian 12's crash knows no kernel as new as 6.12: the next release's is unpacked,
+# for each architecture as it opens only images of its own, and run where it lies.
+CRASH, CRASH_SUITE = ("crash",), "trixie"
 DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
 
 
@@ -30,7 +42,13 @@ def missing(names):
 
 def host(names=None):
     """Install what is missing on the host, as root or with sudo. Nothing is ever removed."""
-    need = missing(names or HOST)
+    if missing(names or HOST):
+        # Tests that run at the same time may want some each.
+        with lock("host-packages"):
+            install(missing(names or HOST))
+
+
+def install(need):
     if not need:
         return
     command = ["apt-get", "install", "-y", "--no-remove", "--no-install-recommends", *need]
@@ -51,10 +69,10 @@ def host(names=None):
 
 
 class Apt:
-    """A private apt state for one architecture."""
+    """A private apt state for one architecture; of the host's release, or of another suite."""
 
-    def __init__(self, arch):
-        self.arch, self.dir = arch, BUILD / "apt" / arch
+    def __init__(self, arch, suite=None):
+        self.arch, self.dir = arch, BUILD / "apt" / (f"{suite}-{arch}" if suite else arch)
         for sub in ("state/lists/partial", "cache/archives/partial"):
             (self.dir / sub).mkdir(parents=True, exist_ok=True)
         status = self.dir / "status"
@@ -68,6 +86,13 @@ class Apt:
                 "APT::Update::Post-Invoke": "", "APT::Update::Post-Invoke-Success": ""}.items():
             self.opts += ["-o", f"{key}={value}"]
         self.updated = self.dir / "updated"
+        if suite:
+            sources = self.dir / "suite.sources"
+            if not sources.is_file():
+                sources.write_text(f"Types: deb\nURIs: {Apt(arch).mirror()}\nSuites: {suite}\n"
+                                   "Components: main\nSigned-By: /usr/share/keyrings/"
+                                   "debian-archive-keyring.gpg\n")
+            self.opts += ["-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"]
 
     def __call__(self, tool, *args, **kw):
         return run(tool, *self.opts, *args, what=f"{tool} {' '.join(map(str, args))}", **kw)
@@ -81,6 +106,16 @@ class Apt:
             errors = [l for l in str(e).splitlines() if l.startswith("E:")]
             say("going on without some package lists: " + (errors or ["?"])[0])
         self.updated.touch()
+
+    def mirror(self):
+        """Where the host gets Debian from, which has the other releases too."""
+        if not self.updated.exists():
+            self.update()
+        found = self("apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages",
+                     "Origin: Debian", "Label: Debian", "Component: main").split()
+        if not found:
+            raise LabError("none of the host's package sources is Debian's")
+        return found[0]
 
     def download(self, names, into):
         """Download packages ("name" or "name=version"); returns their files.
@@ -122,19 +157,19 @@ def library_depends(deb):
     return [n for n in names if re.match(r"lib|zlib", n)]
 
 
-def guest_root(variant):
-    """Directory with the guest packages and the libraries they need, unpacked."""
-    arch = DEB_ARCH[variant]
-    root = BUILD / "debs" / arch
-    with lock(f"debs-{arch}"):
-        if root.is_dir():
+def unpacked(name, arch, wanted, suite=None):
+    """build/debs/<name>: these packages and the libraries they need, unpacked."""
+    root = BUILD / "debs" / name
+    stamp = Stamp(root / ".lab-packages")
+    with lock(f"debs-{name}"):
+        if stamp.fresh(" ".join(wanted)):
             return root
-        apt, into = Apt(arch), BUILD / "dl"
-        scratch = root.with_name(f"{arch}.part")
+        apt, into = Apt(arch, suite), BUILD / "dl" / (suite or "")
+        scratch = root.with_name(f"{name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        todo, seen = list(GUEST), set()
-        say(f"downloading guest packages for {arch}")
+        todo, seen = list(wanted), set()
+        say(f"downloading packages for {arch}: {' '.join(wanted)}")
         while todo:
             batch = [n for n in dict.fromkeys(todo) if n not in seen]
             if not batch:
@@ -144,8 +179,27 @@ def guest_root(variant):
             for deb in apt.download(batch, into):
                 run("dpkg-deb", "-x", deb, scratch)
                 todo += library_depends(deb)
+        shutil.rmtree(root, ignore_errors=True)
         scratch.rename(root)
+        stamp.set(" ".join(wanted))
     return root
+
+
+def guest_root(variant):
+    """Directory with the guest packages and the libraries they need, and those of FOREIGN."""
+    arch = DEB_ARCH[variant]
+    return unpacked(arch, arch, (*GUEST, *FOREIGN.get(arch, ())))
+
+
+def crash_command(variant):
+    """The crash that opens images of this variant's kernel, run with its own libraries."""
+    arch = DEB_ARCH[variant]
+    root = unpacked(f"{CRASH_SUITE}-{arch}", arch, CRASH, CRASH_SUITE)
+    program = root / "usr/bin/crash"
+    libraries = library_closure(root, [program])
+    loader = libraries[needed(program)[0]]
+    dirs = sorted({str(path.parent) for path in libraries.values()})
+    return [str(loader), "--library-path", ":".join(dirs), str(program)]
 
 
 def needed(path):

@@ -223,9 +223,14 @@ def worktree(path, commitish):
 
 def write_series():
     compose()
-    out = BUILD / "series"
-    shutil.rmtree(out, ignore_errors=True)
-    git("format-patch", "-q", "--zero-commit", "-o", out, "base..HEAD")
-    files = sorted(out.glob("*.patch")) if out.is_dir() else []
+    out, stamp, head = BUILD / "series", Stamp(BUILD / ".lab-series"), git("rev-parse", "HEAD")
+    with lock("series"):
+        # Not while another test reads them.
+        if not (out.is_dir() and stamp.fresh(head)):
+            stamp.clear()
+            shutil.rmtree(out, ignore_errors=True)
+            git("format-patch", "-q", "--zero-commit", "-o", out, "base..HEAD")
+            stamp.set(head)
+        files = sorted(out.glob("*.patch")) if out.is_dir() else []
     say(f"{len(files)} patches in {out}")
     return files

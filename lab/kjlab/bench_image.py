@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Hibernation with kjump and with swsusp, in the same guest with the same data: for lab/bench.
+
+save     from the command to the end of QEMU (the machine is off)
+resume   from the command in the shell of a kernel that was just booted (kjump restore DEVICE;
+         echo MAJ:MIN >/sys/power/resume, as Debian's initramfs does it) to the line that the
+         resumed system's own shell prints: what comes before is the same for both
+image    MB on the disk; swsusp may also have pushed memory out to swap before, which is shown
+
+Seen from the host: by wall time, and as the processor time QEMU takes, which depends less on
+what else the host does. After each resume the data is checked.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+from .guest import Guest, host_tsc_khz
+from .util import LabError, say
+
+RUNS = 3
+MEMORY, DISK, DISK_MB = "512M", "/dev/vdc", 640
+SWSUSP, READY, PLAIN = "swsusp", "kjump", "kjump, peer not loaded"
+ROWS = ((150, SWSUSP), (150, READY), (150, PLAIN), (330, SWSUSP), (330, READY))
+COLUMNS = ("save", "save, CPU", "resume", "resume, CPU", "image")
+
+
+class Clock:
+    """Wall time, and the processor time of QEMU."""
+
+    def __init__(self, g):
+        self.g, self.ended = g, self._children()
+        self.cpu, self.wall = self._cpu(), time.monotonic()
+
+    @staticmethod
+    def _children():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (usage.ru_utime + usage.ru_stime) * 1000
+
+    def _cpu(self):
+        """ms so far; when the process has ended, that is what our children's time has grown by."""
+        with contextlib.suppress(OSError):
+            fields = pathlib.Path(f"/proc/{self.g.qemu.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+        return self._children() - self.ended
+
+    def read(self, into, name):
+        into[name] = (time.monotonic() - self.wall) * 1000
+        into[name + ", CPU"] = self._cpu() - self.cpu
+
+
+class Hibernation:
+    """One system that is saved and resumed once; took has the columns."""
+
+    def __init__(self, variant, mb, way):
+        self.variant, self.mb, self.way = variant, mb, way
+        self.took = {}
+
+    def guest(self, name):
+        return Guest(self.variant, smp=2, parallel=True, memory=MEMORY, name=name,
+                     workdir=self.home, blank=DISK_MB,
+                     label=f"bench-{self.variant}-{self.way}")
+
+    def prepare(self, g):
+        """The system that is going to be saved; what its data is."""
+        g.run("mount -o remount,size=95% /dev/shm").check()
+        if self.way == SWSUSP:
+            g.run(f"mkswap {DISK} >/dev/null && swapon {DISK} && echo shutdown >/sys/power/disk").check()
+        elif self.way == READY:
+            g.run("kjump load --ready", 180).check()
+        # The disks rest again after this.
+        g.run(f"mixdata {self.mb} >/dev/shm/data && sync && sleep 2", 180).check()
+        return g.run("pagesum /dev/shm/data").check().out
+
+    def save(self):
+        command = "echo disk >/sys/power/state" if self.way == SWSUSP else f"kjump hibernate {DISK}"
+        with self.guest("A") as g:
+            data = self.prepare(g)
+            clock = Clock(g)
+            # The mark is put together by the guest's shell: an echo of this is no match.
+            g.send(f"{command}; echo '@''resumed'")
+            g.wait(180)
+            clock.read(self.took, "save")
+            log = g.log()
+        if self.way == SWSUSP:
+            self.took["image"] = int(re.search(r"size after compression: (\d+) kbytes", log)[1]) / 1024
+        return data
+
+    def resume(self, data):
+        with self.guest("C") as g:
+            # Disks are found in the background, the AHCI ports being the last.
+            g.run("sleep 1")
+            if self.way != SWSUSP:
+                self.took["image"] = image_mb(g)
+            command = (f"cat /sys/class/block/{DISK[5:]}/dev >/sys/power/resume" if self.way == SWSUSP
+                       else f"kjump restore {DISK}")
+            clock = Clock(g)
+            g.send(command)
+            g._expect(["@resumed\r?\n", "kernel-C# "], 180, f"{self.way}: resuming")
+            clock.read(self.took, "resume")
+            g.expect_kernel("A")
+            if self.way == SWSUSP:
+                # What was swapped out before the image was made; the image is not counted.
+                self.took["swap"] = int(g.run("awk 'NR == 2 { print $4 }' /proc/swaps").check().out) / 1024
+            if g.run("pagesum /dev/shm/data", 120).check().out != data:
+                raise LabError(f"{self.way}: the data is not what it was")
+
+    def run(self):
+        self.home = tempfile.mkdtemp(prefix="kj-")
+        try:
+            self.resume(self.save())
+        finally:
+            shutil.rmtree(self.home, ignore_errors=True)
+        return self.took
+
+
+def image_mb(g):
+    """Of the image on DISK, as its superblock says."""
+    return json.loads(g.run(f"kjump status --json {DISK}").check().out)["image_bytes"] / 2**20
+
+
+def median_of(variant, mb, way, runs):
+    """{column: median of the runs}; with "failed" instead, what went wrong."""
+    took = []
+    for n in range(runs):
+        say(f"{variant}: {way}, {mb} MB, run {n + 1} of {runs}")
+        try:
+            took.append(Hibernation(variant, mb, way).run())
+        except LabError as e:
+            return {"failed": str(e).splitlines()[0]}
+    return {c: statistics.median(t[c] for t in took) for c in took[0]}
+
+
+def reading(variant, runs):
+    """MB/s of reading /proc/vmcore to its end, and of reading tmpfs, in the same peer."""
+    with Guest(variant, smp=2, parallel=True, memory=MEMORY, label=f"bench-{variant}-reading") as g:
+        # Little of what is read is left out, and so read as zeros.
+        g.run("mount -o remount,size=95% /dev/shm && mixdata 330 >/dev/shm/data", 180).check()
+        g.run("kjump load", 120).check()
+        g.jump("kjump switch", to="B")
+        g.run("head -c 16777216 /dev/urandom >/tmp/file").check()
+        # dd says how many MB it was.
+        ways = {"/proc/vmcore": "dd if=/proc/vmcore of=/dev/null bs=1M",
+                "tmpfs": "sh -c 'for i in 1 2 3 4 5 6 7 8; do dd if=/tmp/file of=/dev/null bs=1M; done'"}
+        speed = {}
+        for name, command in ways.items():
+            found = []
+            for _ in range(runs):
+                out = g.run(f"tsctime {command}", 180).check().out
+                mb = sum(int(n) for n in re.findall(r"(\d+)\+\d+ records in", out))
+                found.append(mb * 1000 * host_tsc_khz() / int(re.search(r"tsc=(\d+)", out)[1]))
+            speed[name] = statistics.median(found)
+    return speed
+
+
+def measure(variant, runs=RUNS):
+    found = {f"{mb} MB, {way}": median_of(variant, mb, way, runs) for mb, way in ROWS}
+    try:
+        found["reading"] = reading(variant, runs)
+    except LabError as e:
+        found["reading"] = {"failed": str(e).splitlines()[0]}
+    return found
+
+
+def table(variant, found):
+    print(f"\n== {variant}: hibernation, {MEMORY}, 2 CPUs, median; ms, and MB of the image; "
+          "in brackets: as part of swsusp's (of its image and swap) ==")
+    width = max(len(f"{mb} MB, {way}") for mb, way in ROWS)
+    print(f"{'':{width}}" + "".join(f" {c:>15}" for c in COLUMNS))
+    for mb, way in ROWS:
+        name = f"{mb} MB, {way}"
+        row, other = found[name], found[f"{mb} MB, {SWSUSP}"]
+        if "failed" in row:
+            print(f"{name:{width}} x: {row['failed']}")
+            continue
+        line = f"{name:{width}}"
+        for c in COLUMNS:
+            # What swsusp had to write is its image and what it pushed out to swap before.
+            base = other.get(c, 0) + (other.get("swap", 0) if c == "image" else 0)
+            part = f" ({row[c] / base:.2f})" if way != SWSUSP and base else ""
+            line += f" {f'{row[c]:.0f}{part}':>15}"
+        print(line + (f"  and {row['swap']:.0f} MB in swap" if row.get("swap", 0) >= 1 else ""))
+    speed = found["reading"]
+    if "failed" in speed:
+        print(f"reading /proc/vmcore: x: {speed['failed']}")
+    else:
+        print(f"reading /proc/vmcore: {speed['/proc/vmcore']:.0f} MB/s; tmpfs in the same peer: "
+              f"{speed['tmpfs']:.0f} MB/s; ratio {speed['/proc/vmcore'] / speed['tmpfs']:.2f}")
