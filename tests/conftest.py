@@ -21,6 +21,8 @@ def variant(request):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
+    if report.when == "setup":
+        item.failed_phase = None
     if report.failed:
         item.failed_phase = report.when
 

@@ -8,7 +8,7 @@ from kjlab.echo import EchoServer
 
 MB = 1 << 20
 SYSFS = "/sys/kernel/kexec_jump"
-# Where stock kexec puts a second kernel: [1 MB, this]. It checksums all of it, so no more than needed.
+# Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.
 MEM_MAX = 0x3ffffff
 # kexec -e without taking the network interfaces down first.
 JUMP = "kexec -e -x"
@@ -16,7 +16,7 @@ JUMP = "kexec -e -x"
 
 def load_command(g, append="", mem_max=MEM_MAX, options=""):
     """The command that loads the same kernel as the peer, as the mission's example does."""
-    return (f"kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 --mem-max={mem_max:#x} "
+    return (f"kexec --load-preserve-context --no-checks /boot/bzImage --mem-min=0x100000 --mem-max={mem_max:#x} "
             f"{options} --initrd=/boot/rootfs.gz --append='{g.peer_line('B', append=append)}'")
 
 
@@ -76,12 +76,12 @@ class Work:
     """A guest at work: disk I/O on all three controllers, TCP on both cards, memory.
 
     Files with known content are there too: in the page cache of a disk, and in
-    a tmpfs, that is, in memory only.
+    a tmpfs, that is, in memory only. tcp: other connections, workload's -t.
     """
 
-    def __init__(self, g, echo=None, disks=True, mb=24, tmpfs_mb=32):
+    def __init__(self, g, echo=None, disks=True, mb=24, tmpfs_mb=32, tcp=""):
         self.g, self.disks = g, disks
-        tcp = dirs = ""
+        dirs = ""
         self.files = ["/tmp/known"]
         if echo:
             g.run("lab-net").check()
@@ -94,7 +94,7 @@ class Work:
         if disks:
             g.run("dd if=/tmp/known of=/mnt/ahci/known bs=1M count=16 2>/dev/null; sync").check()
         self.sums = self._sums()
-        self.kinds = ["mem_rounds"] + ["disk_rounds"] * disks + ["tcp_rounds"] * bool(echo)
+        self.kinds = ["mem_rounds"] + ["disk_rounds"] * disks + ["tcp_rounds"] * bool(tcp)
         g.run(f"workload start -m {mb} {tcp} {dirs}").check()
         self.last = self.check(goes_on=False)
 

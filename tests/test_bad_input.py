@@ -10,7 +10,7 @@ RET = 32 * MB
 PRESERVE, ON_CRASH = 2, 1
 
 # struct kexec_jump_header, see include/linux/kexec_jump_page.h
-VERSION, CHECKSUM, NR_RANGES, STATE = 8, 16, 48, 56 + 32 * 16
+VERSION, CHECKSUM, NR_RANGES, STATE = 8, 16, 48, 56 + 32 * 16 + 5 * 8
 
 
 def result_of(out):

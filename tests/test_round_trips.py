@@ -63,7 +63,7 @@ def round_trips(g, trips, cpus, options="", append=""):
 
 @pytest.mark.parametrize("smp", [1, 2, 4])
 def test_round_trips(boot, variant, smp):
-    round_trips(boot(variant, smp=smp), TRIPS, smp)
+    round_trips(boot(variant, smp=smp, parallel=smp == 4), TRIPS, smp)
 
 
 def test_highmem(boot):

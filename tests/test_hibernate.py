@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A system is saved, the machine is switched off and on, and the system goes on."""
+import pytest
+
+from jumps import JUMP, Work, fields, load_kernel, sysfs
+from images import (BAD_IMAGE, DEVICE, NONE, PEER, REFUSED, RESTORE, Clock, boot_fresh, check_fill, check_free,
+                    fill, hibernate, load_stored, make_disk, meminfo, resume, store, store_disk)
+
+CYCLES = 10
+
+
+def at_home(g, **kw):
+    """Everything to do that needs no other machine: disks, memory, TCP between processes."""
+    # Connections to others end with them being powered off; this one has both ends in the image.
+    g.run("nc -ll -p 7 -e cat </dev/null >/dev/null 2>&1 & "
+          "while ! netstat -ltn | grep -q :7; do usleep 50000; done").check()
+    return Work(g, tcp="-t 127.0.0.1:7", **kw)
+
+
+def processes(g):
+    return g.run("ps -o pid,args | grep -E 'workload|nc -ll|cat$' | grep -v grep").check().out
+
+
+def test_stock_tools(boot, variant, tmp_path):
+    """The mission's ten steps, with kexec and cp only."""
+    # kexec -l holds the file in memory twice: A is small, C is not.
+    machine = dict(smp=2, memory="640M", workdir=tmp_path, qemu_args=store_disk(tmp_path, 256))
+    g = boot(variant, append="mem=176M", **machine)
+    work = at_home(g, mb=8, tmpfs_mb=8)
+    there, clock = processes(g), Clock(g)
+    load_kernel(g)
+    g.jump(JUMP, to="B")
+    store(g)
+
+    g = boot(variant, name="C", **machine)
+    load_stored(g)
+    g.jump("kexec -e", to="A")
+    work.g = g
+    assert sysfs(g, "last") == "ok, resumed from an image"
+    clock.check(g)
+    assert processes(g) == there
+    work.end()
+
+
+@pytest.mark.parametrize("smp, full", [(1, False), (4, True)], ids=["little", "90-percent"])
+def test_kjump(boot, variant, smp, full, tmp_path):
+    """The same with one command, whatever memory holds."""
+    g = boot(variant, smp=smp, blank=640, workdir=tmp_path)
+    work = at_home(g, mb=8, tmpfs_mb=16)
+    there, clock = processes(g), Clock(g)
+    if full:
+        g.run("kjump load --ready", timeout=120).check()
+        fill(g, 0.9)
+        work.check()
+    hibernate(g)
+    work.g = g = resume(boot, g)
+    assert "resumed" in g.transcript.decode()
+    clock.check(g)
+    assert processes(g) == there
+    assert int(g.run("nproc").out) == smp
+    if full:
+        check_fill(g)
+    # The peer was not part of it; a new one can be loaded and jumped to.
+    assert sysfs(g, "shared_size") == "0"
+    assert g.run("kjump switch").rc == NONE
+    if not full:
+        g.run("kjump load --ready", timeout=120).check()
+        assert sysfs(g, "last") == "ok"
+    work.end()
+
+
+def test_ten_cycles(boot, variant, tmp_path):
+    """One system, hibernated ten times in a row by one command each."""
+    # The machine is really reset, and each boot tries to resume first.
+    g = boot(variant, memory="192M", blank=256, net=False, append=RESTORE, workdir=tmp_path,
+             qemu_args=["-action", "reboot=reset"])
+    assert "this is a fresh boot" in g.log()
+    work = at_home(g, mb=8, tmpfs_mb=8)
+    there, clock, before = processes(g), Clock(g), None
+    for cycle in range(1, CYCLES + 1):
+        # What one image has, the next must not.
+        g.run(f"echo {cycle} >/tmp/cycle; echo {cycle} >>/mnt/nvme/cycles; sync").check()
+        g.run(f"kjump hibernate --reboot {DEVICE}", timeout=180).check()
+        assert sysfs(g, "last") == "ok, resumed from an image"
+        now = fields(g.run("echo cycle=$(cat /tmp/cycle) lines=$(wc -l </mnt/nvme/cycles)").check().out)
+        assert (now["cycle"], now["lines"]) == (str(cycle), str(cycle)), now
+        work.check(goes_on=cycle == CYCLES)
+        # From the second on nothing is new.
+        before = before or meminfo(g)
+    assert processes(g) == there
+    # Nothing is lost from one to the next.
+    check_free(g, before, 6144)
+    assert g.log().count("kexec_jump: resumed from an image") == CYCLES
+    clock.check(g)
+    work.end()
+
+
+def test_refused_before_the_jump(boot, variant):
+    """A device that is used, not blank or too small costs nothing but the attempt."""
+    g = boot(variant, smp=2, blank=640, memory="256M", net=False)
+    g.run("lab-disks").check()
+
+    def refused(command, why, rc=REFUSED):
+        r = g.run(command)
+        assert (r.rc, why in r.out) == (rc, True), r
+
+    for options in "", "--force ":
+        for verb in f"kjump hibernate {options}", f"kjump snapshot {options}/tmp/x --via=":
+            refused(f"{verb}/dev/sda", "in use: mounted on /mnt/ahci")
+    g.run(f"mkswap {DEVICE} && swapon {DEVICE}").check()
+    refused(f"kjump hibernate --force {DEVICE}", "in use: swap space")
+    g.run(f"swapoff {DEVICE}").check()
+    refused(f"kjump hibernate {DEVICE}", "holds swap space; --force overwrites it")
+    g.run(f"mke2fs {DEVICE} >/dev/null; losetup /dev/loop0 {DEVICE}; mount /dev/loop0 /mnt/ahci").check()
+    refused(f"kjump hibernate --force {DEVICE}", "in use: below a loop device")
+    g.run("umount /mnt/ahci; losetup -d /dev/loop0; umount /mnt/nvme").check()
+    refused("kjump hibernate /dev/nvme0n1", "holds an ext2, ext3 or ext4 file system; --force overwrites it")
+    g.run("dd if=/dev/urandom of=/tmp/much bs=1M count=70 2>/dev/null").check()
+    refused("kjump hibernate --force /dev/nvme0n1", "too small")
+    refused("kjump hibernate /dev/nothing", "No such file", rc=1)
+    refused("kjump hibernate", "name a device", rc=2)
+    assert sysfs(g, "jumps") == "0"
+    g.run("mount /dev/nvme0n1 /mnt/nvme").check()       # nothing was written to it
+
+
+def test_memory_above_4_gb_on_i386(boot):
+    """kexec_load(2) has no such addresses there: an image could be saved, but not resumed."""
+    g = boot("i386-pae", memory="4608M", net=False, blank=64)
+    r = g.run(f"kjump hibernate {DEVICE}")
+    assert r.rc == REFUSED and "above 4 GB" in r.out and "mem=4G" in r.out, r
+    assert sysfs(g, "jumps") == "0"
+    assert not g.run("cat /sys/kernel/kexec_jump/image_window").out
+
+
+def test_disk_error(boot, variant, tmp_path):
+    """The disk fails while the system is saved: it goes on, and says so; then it fits elsewhere."""
+    bad = tmp_path / "bad.img"
+    with open(bad, "wb") as f:
+        f.truncate(512 << 20)
+    # A write to the fifth megabyte fails; the superblock can be written.
+    broken = ["-blockdev", f"driver=raw,node-name=bad,file.driver=blkdebug,file.image.driver=file,"
+              f"file.image.filename={bad},file.inject-error.0.event=none,file.inject-error.0.iotype=write,"
+              f"file.inject-error.0.sector={5 << 11},file.inject-error.0.errno=5",
+              "-device", "virtio-blk-pci,drive=bad,werror=report"]
+    g = boot(variant, smp=2, memory="256M", blank=320, net=False, workdir=tmp_path, qemu_args=broken,
+             allow=["I/O error"])
+    work = at_home(g, mb=8, tmpfs_mb=16)
+    r = g.run("kjump hibernate /dev/vdd", timeout=120)
+    assert r.rc == PEER and "the peer failed: /dev/vdd" in r.out and "Input/output error" in r.out, r
+    work.check()
+    assert sysfs(g, "jumps") == "1"
+    r = g.run("kjump restore --check /dev/vdd")
+    assert r.rc == BAD_IMAGE and "half-written" in r.out, r
+    r = g.run("kjump snapshot --via=/dev/vdd /tmp/x", timeout=120)
+    assert r.rc == PEER and "Input/output error" in r.out and g.run("ls /tmp/x*").rc, r
+    work.check()
+    # The same peer does it on a good disk.
+    r = g.run(f"kjump snapshot --via={DEVICE} /tmp/x; ls /tmp/x", timeout=120).check()
+    assert sysfs(g, "jumps") == "3"
+    assert g.log().count("Linux version") == 2
+    g.run("rm /tmp/x")
+    work.end()
+
+
+def test_refused_before_anything_is_lost(boot, variant, tmp_path):
+    """An image that does not fit the machine, or is damaged, is refused, and a good one stays good."""
+    g = boot(variant, smp=2, memory="256M", blank=320, net=False, workdir=tmp_path)
+    g.run("sleep 12345 &")
+    work = Work(g, disks=False, mb=8, tmpfs_mb=16)
+    hibernate(g)
+
+    # Another machine. None of these attempts touches the image.
+    for change, why in ((dict(memory="320M"), "from another machine: it has RAM at"),
+                        (dict(memory="192M"), "from another machine: it has RAM at"),
+                        (dict(smp=1), "from another machine: it has 1 CPUs, the image needs 2"),
+                        (dict(cpu="qemu64,-sse3"), "CPUID 1.ecx is")):
+        other, said = boot_fresh(boot, g, **change)
+        assert why in said, (change, said)
+        other.check_log()
+        other.close()
+
+    # Damaged, in a machine it is from. The kernel and its memory are as before each time.
+    # The first is the magic number, the last in the middle of the data.
+    c, said = boot_fresh(boot, g, append="kjump.restore=/dev/nothing")
+    before = meminfo(c)
+    for offset, what in ((0, "no image"), (40, "damaged"), (300, "damaged"), (8 << 20, "damaged (chunk")):
+        at = f"{DEVICE} bs=1 {{}}={offset} count=4"
+        c.run(f"dd of=/tmp/kept if={at.format('skip')} 2>/dev/null; printf 'OOPS' | "
+              f"dd conv=notrunc of={at.format('seek')} 2>/dev/null").check()
+        r = c.run(f"kjump restore {DEVICE}", timeout=60)
+        assert what in r.out and r.rc in (BAD_IMAGE, NONE), (offset, r)
+        c.run(f"dd conv=notrunc if=/tmp/kept of={at.format('seek')} 2>/dev/null").check()
+    # Cut off, as by a smaller disk.
+    for cut in 4096, 6 << 20:
+        c.run(f"dd if={DEVICE} of=/tmp/cut bs=4096 count={cut // 4096} 2>/dev/null").check()
+        r = c.run("kjump restore /tmp/cut; rm /tmp/cut", timeout=60)
+        assert r.rc == 0 and "damaged" in r.out or "cut off" in r.out, r
+    assert c.run("cat /sys/kernel/kexec_jump/image_entry /sys/kernel/kexec_jump/jumps").out == "0x0\n0"
+    check_free(c, before, 8192)
+    c.run(f"kjump restore --check {DEVICE}", timeout=60).check()
+
+    # Two at once: one resumes, and no harm is done by the other.
+    c.send(f"kjump restore {DEVICE} & kjump restore {DEVICE}; wait")
+    c.expect_kernel("A")
+    work.g = c
+    assert sysfs(c, "last") == "ok, resumed from an image"
+    work.check()
+    assert c.run("ps | grep 'sleep 1234[5]'").out
+    c.power_off()
+    c.close()
+    c, said = boot_fresh(boot, g)
+    assert "used" in said

@@ -1,0 +1,932 @@
+# SPDX-License-Identifier: GPL-2.0
+"""kjump on the host, with files in the place of memory and devices: images are right, or refused."""
+import contextlib
+import json
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from kjlab import packages
+
+SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
+PAGE, MB = 4096, 1 << 20
+OK, FAILED, USAGE, NONE, REFUSED, BAD, PEER = range(7)
+PREPARED, WRITING, COMPLETE, USED, SNAPSHOT = range(1, 6)
+VERBS = "load switch back serve save hibernate restore snapshot extract call status".split()
+EM_386, EM_X86_64 = 3, 62
+
+
+# --- building -----------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Directory with kjump, built without a warning."""
+    packages.host()
+    out = tmp_path_factory.mktemp("kjump")
+    p = subprocess.run(["make", "-s", "-j2", "-C", SOURCE, f"O={out}", "CFLAGS=-O1 -Werror"],
+                       capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr
+    return out
+
+
+@pytest.fixture
+def tmp_path():
+    """In memory if there is room: many files are written, and each is flushed."""
+    shm = pathlib.Path("/dev/shm")
+    room = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 512 * MB
+    with tempfile.TemporaryDirectory(prefix="kjump-", dir=shm if room else None) as name:
+        yield pathlib.Path(name)
+
+
+class Done:
+    def __init__(self, p):
+        self.rc, self.out, self.err = p.returncode, p.stdout, p.stderr
+
+
+@pytest.fixture
+def kjump(built, tmp_path):
+    """kjump(words): runs it and checks the exit code."""
+    def run(*words, rc=OK, says="", limit=None, ignore=False, memory=None, **kw):
+        def before():
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            if memory is not None:
+                resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+            if ignore:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        env = {**os.environ, "KJUMP_CONF": str(tmp_path / "kjump.conf"), "TZ": "UTC"}
+        p = subprocess.run([built / "kjump", *map(str, words)], capture_output=True, text=True,
+                           timeout=60, env=env, cwd=tmp_path, preexec_fn=before,
+                           restore_signals=not ignore, **kw)
+        assert p.returncode == rc, (words, p.returncode, p.stdout, p.stderr)
+        assert says in p.stderr, (words, p.stderr)
+        # One line says what is wrong.
+        assert p.stderr.count("\n") == (1 if rc > 0 else 0), p.stderr
+        return Done(p)
+    return run
+
+
+# --- a preserved kernel's memory ----------------------------------------------
+
+def note(name, kind, desc):
+    name += b"\0"
+    pad = lambda b: b + b"\0" * (-len(b) % 4)
+    return struct.pack("<III", len(name), len(desc), kind) + pad(name) + pad(desc)
+
+
+def make_core(path, ranges, data, cpus=2, machine=EM_X86_64, entry=0x5000):
+    """An ELF core: ranges [(address, length)], data {address: bytes}; the rest is holes."""
+    notes = b"".join(note(b"CORE", 1, b"r" * 336) for _ in range(cpus))
+    notes += note(b"VMCOREINFO", 0, b"OSRELEASE=6.12.9-lab\nBUILD-ID=0123abcd\nPAGESIZE=4096\n")
+    offset, first = 2 * PAGE, 64 + 56 * (len(ranges) + 1)
+    headers = struct.pack("<IIQQQQQQ", 4, 0, first, 0, 0, len(notes), len(notes), 0)
+    where = []
+    for address, length in ranges:
+        headers += struct.pack("<IIQQQQQQ", 1, 7, offset, 0, address, length, length, 0)
+        where.append((address, length, offset))
+        offset += length
+    head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 4, machine, 1, entry, 64, 0, 0, 64, 56,
+                       len(ranges) + 1, 0, 0, 0)
+    with open(path, "wb") as f:
+        f.write(head + headers + notes)
+        f.truncate(offset)
+        for address, content in data.items():
+            a, length, o = next(w for w in where if w[0] <= address < w[0] + w[1])
+            assert address + len(content) <= a + length
+            f.seek(o + address - a)
+            f.write(content)
+    return path
+
+
+RANGES = [(0x1000, 0x9e000), (MB, 15 * MB), (64 * MB, 4 * MB)]
+
+
+def make_usual(path, seed=1, **kw):
+    """Some of everything: dense, page by page, packing well and not at all, zeros."""
+    r = random.Random(seed)
+    data = {0x1000: r.randbytes(0x9e000), 64 * MB: bytes(MB), 64 * MB + MB: b"text %d " % seed * 40000}
+    for n in range(0, 600, 2):
+        data[MB + n * PAGE] = r.randbytes(PAGE) if n % 3 else b"%04d" % n * 1024
+    data[8 * MB] = r.randbytes(MB) + bytes(range(256)) * 4096
+    return make_core(path, RANGES, data, **kw)
+
+
+@pytest.fixture
+def core(tmp_path):
+    return make_usual(tmp_path / "core")
+
+
+@pytest.fixture
+def image(kjump, core, tmp_path):
+    kjump("save", "--from", core, tmp_path / "image")
+    return tmp_path / "image"
+
+
+def data_map(path):
+    """[(offset, end)] of what is not a hole."""
+    found, at = [], 0
+    with open(path, "rb") as f, contextlib.suppress(OSError):
+        while True:
+            start = os.lseek(f.fileno(), at, os.SEEK_DATA)
+            at = os.lseek(f.fileno(), start, os.SEEK_HOLE)
+            found.append((start, at))
+    return found
+
+
+def same(a, b):
+    return a.read_bytes() == b.read_bytes() and data_map(a) == data_map(b)
+
+
+# --- the format, from the outside ---------------------------------------------
+
+def xxh64(data, seed=0):
+    m = (1 << 64) - 1
+    p1, p2, p3, p4, p5 = (0x9e3779b185ebca87, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9,
+                          0x85ebca77c2b2ae63, 0x27d4eb2f165667c5)
+    rol = lambda x, n: (x << n | x >> 64 - n) & m
+    turn = lambda acc, lane: rol(acc + lane * p2 & m, 31) * p1 & m
+    at, n = 0, len(data)
+    if n >= 32:
+        v = [seed + p1 + p2 & m, seed + p2 & m, seed, seed - p1 & m]
+        for at in range(0, n - 31, 32):
+            v = [turn(a, lane) for a, lane in zip(v, struct.unpack_from("<4Q", data, at))]
+        at += 32
+        h = rol(v[0], 1) + rol(v[1], 7) + rol(v[2], 12) + rol(v[3], 18) & m
+        for a in v:
+            h = ((h ^ turn(0, a)) * p1 + p4) & m
+    else:
+        h = seed + p5
+    h = h + n & m
+    while n - at >= 8:
+        h = (rol(h ^ turn(0, struct.unpack_from("<Q", data, at)[0]), 27) * p1 + p4) & m
+        at += 8
+    if n - at >= 4:
+        h = (rol(h ^ struct.unpack_from("<I", data, at)[0] * p1 & m, 23) * p2 + p3) & m
+        at += 4
+    for byte in data[at:]:
+        h = rol(h ^ byte * p5 & m, 11) * p1 & m
+    h = (h ^ h >> 33) * p2 & m
+    h = (h ^ h >> 29) * p3 & m
+    return h ^ h >> 32
+
+
+FIELDS = {"version": ("<I", 8), "state": ("<I", 12), "machine": ("<I", 32), "algorithm": ("<I", 36),
+          "entry": ("<Q", 40), "image_size": ("<Q", 64), "index_offset": ("<Q", 72),
+          "index_length": ("<Q", 80), "index_hash": ("<Q", 88)}
+
+
+def field(path, name):
+    form, at = FIELDS[name]
+    return struct.unpack_from(form, path.read_bytes(), at)[0]
+
+
+def set_fields(path, **values):
+    """Change the superblock, with a right checksum."""
+    data = bytearray(path.read_bytes())
+    for name, value in values.items():
+        form, at = FIELDS[name]
+        struct.pack_into(form, data, at, value)
+    struct.pack_into("<Q", data, 504, xxh64(data[:504]))
+    path.write_bytes(data)
+
+
+def edit_index(path, change):
+    """Let change(bytearray) edit the index, with right checksums."""
+    data = bytearray(path.read_bytes())
+    at, length = field(path, "index_offset"), field(path, "index_length")
+    index = data[at:at + length]
+    change(index)
+    data[at:at + length] = index
+    path.write_bytes(data)
+    set_fields(path, index_hash=xxh64(index))
+
+
+def chunks(path):
+    """[(offset, bytes)] of the chunks with their headers."""
+    data, at, found = path.read_bytes(), PAGE, []
+    while at < field(path, "index_offset") and data[at:at + 4] == b"KHCK":
+        length = 24 + struct.unpack_from("<I", data, at + 8)[0]
+        found.append((at, data[at:at + length]))
+        at += length
+    return found
+
+
+# --- what is saved is what comes back -----------------------------------------
+
+@pytest.mark.parametrize("how", ["zstd", "lz4", "none"])
+def test_round_trip(kjump, core, tmp_path, how):
+    kjump("save", f"--compress={how}", "--from", core, "image")
+    kjump("extract", "image", "dump")
+    assert same(core, tmp_path / "dump")
+    size, data = (tmp_path / "image").stat().st_size, sum(e - s for s, e in data_map(core))
+    assert size < (data + 64 * 1024 if how == "none" else data * 0.85)
+    assert not (tmp_path / "dump.part").exists()
+
+
+def test_what_is_saved_can_be_seen(kjump, core, image):
+    seen = json.loads(kjump("status", "--json", image).out)
+    assert seen["state"] == "complete" and seen["release"] == "6.12.9-lab"
+    assert seen["build_id"] == "0123abcd" and seen["compress"] == "lz4"
+    assert seen["data_bytes"] == sum(e - s for s, e in data_map(core))
+    assert seen["image_bytes"] == image.stat().st_size
+    assert abs(seen["saved_at"] - core.stat().st_mtime) < 3600
+    assert "6.12.9-lab" in kjump("status", image).out
+    assert json.loads(kjump("status", "--json").out)["images"] == []
+
+
+def test_saving_again_over_an_old_image(kjump, core, image, tmp_path):
+    """A smaller image over a larger one, without --force; ids differ."""
+    before = json.loads(kjump("status", "--json", image).out)
+    other = make_core(tmp_path / "small", [(MB, MB)], {MB: b"small" * 1000})
+    kjump("save", "--from", other, image)
+    after = json.loads(kjump("status", "--json", image).out)
+    assert before["id"] != after["id"] and after["image_bytes"] == image.stat().st_size
+    kjump("extract", image, "dump")
+    assert same(other, tmp_path / "dump")
+
+
+@pytest.mark.parametrize("make", ["one page", "all holes", "no whole page"])
+def test_unusual_cores(kjump, tmp_path, make):
+    data = {"one page": {5 * MB: b"x" * PAGE}, "all holes": {}, "no whole page": {5 * MB + 7: b"y"}}[make]
+    core = make_core(tmp_path / "core", [(MB, 16 * MB)], data)
+    kjump("save", "--from", core, "image")
+    kjump("extract", "image", "dump")
+    assert same(core, tmp_path / "dump")
+
+
+def test_bounded_memory(kjump, tmp_path):
+    """What the man page says is enough, also with memory in pieces of a page."""
+    r = random.Random(3)
+    core = make_core(tmp_path / "core", [(0, 128 * MB)],
+                     {n * PAGE: r.randbytes(PAGE // 2) for n in range(0, 128 * MB // PAGE, 2)})
+    stated = int(re.search(r"take (\d+) MB or less", (SOURCE / "kjump.8").read_text())[1])
+    kjump("save", "--from", core, "image", memory=stated * MB)
+    kjump("extract", "image", "dump", memory=stated * MB)
+    assert same(core, tmp_path / "dump")
+    kjump("extract", "--force", "image", "dump", memory=MB, rc=FAILED, says="memory")
+
+
+# --- what is damaged is refused, and nothing is lost --------------------------
+
+def check_refused(kjump, image, tmp_path, rc, says):
+    """Neither extracted nor resumed, and what was there before still is."""
+    dump = tmp_path / "dump"
+    dump.write_text("precious")
+    kjump("extract", "--force", image, dump, rc=rc, says=says)
+    assert dump.read_text() == "precious" and not (tmp_path / "dump.part").exists()
+    kjump("restore", "--check", "--wait=0", image, rc=rc, says=says)
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_flipped_superblock(kjump, image, tmp_path):
+    for at in range(0, 512, 9):
+        flip(image, at)
+        rc, says = (NONE, "no image") if at < 8 else (BAD, "damaged")
+        kjump("extract", image, "dump", rc=rc, says=says)
+        kjump("restore", "--check", image, rc=rc, says=says)
+        flip(image, at)
+    assert not (tmp_path / "dump").exists()
+    kjump("extract", image, "dump")
+
+
+def test_flipped_chunks(kjump, core, tmp_path):
+    image = tmp_path / "image"
+    for how in "zstd", "lz4", "none":
+        kjump("save", f"--compress={how}", "--from", core, image)
+        found = chunks(image)
+        assert len(found) > 10
+        for n in 0, 5, len(found) - 1:
+            at, data = found[n]
+            for within in 0, 4, 8, 12, 16, 24, len(data) // 2, len(data) - 1:
+                flip(image, at + within)
+                kjump("extract", image, "dump", rc=BAD, says=f"damaged (chunk {n} of {len(found)})")
+                flip(image, at + within)
+        at, data = found[7]
+        flip(image, at + len(data) - 3)
+        check_refused_by_extract_only(kjump, image, tmp_path)
+
+
+def check_refused_by_extract_only(kjump, image, tmp_path):
+    dump = tmp_path / "dump"
+    dump.write_text("precious")
+    kjump("extract", "--force", image, dump, rc=BAD, says="damaged (chunk 7 ")
+    assert dump.read_text() == "precious" and not (tmp_path / "dump.part").exists()
+    dump.unlink()
+
+
+def test_flipped_index(kjump, image, tmp_path):
+    start, length = field(image, "index_offset"), field(image, "index_length")
+    for at in sorted({*range(0, length, length // 20), length - 1}):
+        flip(image, start + at)
+        kjump("extract", image, "dump", rc=BAD, says="damaged (index)")
+        flip(image, start + at)
+    flip(image, start)
+    check_refused(kjump, image, tmp_path, BAD, "damaged (index)")
+
+
+def test_index_that_lies(built, kjump, image, tmp_path):
+    """Wrong numbers with right checksums: refused, or about the machine only; never a crash."""
+    good, r, refused = image.read_bytes(), random.Random(5), 0
+    for n in range(30):
+        def change(index):
+            at = r.randrange(24) if n % 2 else r.randrange(96, len(index))
+            index[at] ^= 1 << r.randrange(8)
+        edit_index(image, change)
+        p = subprocess.run([built / "kjump", "extract", "--force", image, tmp_path / "dump"],
+                           capture_output=True, text=True, timeout=60)
+        assert p.returncode in (OK, BAD), p
+        refused += p.returncode == BAD
+        image.write_bytes(good)
+    assert refused > 15
+
+
+def test_cut_off(kjump, image, tmp_path):
+    data = image.read_bytes()
+    r = random.Random(2)
+    for length in [0, 1, 7, 8, 100, 511, 512, 4095, 4096, 4097, *(r.randrange(len(data)) for _ in range(20)),
+                   len(data) - PAGE, len(data) - 1]:
+        image.write_bytes(data[:length])
+        kjump("extract", image, "dump", rc=NONE if length < 8 else BAD,
+              says="no image" if length < 8 else "damaged")
+    check_refused(kjump, image, tmp_path, BAD, "damaged (cut off")
+
+
+@pytest.mark.parametrize("state,says", [(PREPARED, "only prepared"), (WRITING, "half-written"),
+                                        (9, "damaged (unknown state 9)")])
+def test_states_that_hold_nothing(kjump, image, tmp_path, state, says):
+    set_fields(image, state=state)
+    check_refused(kjump, image, tmp_path, BAD, says)
+
+
+@pytest.mark.parametrize("state,says", [(USED, "already used"), (SNAPSHOT, "a snapshot")])
+def test_states_that_are_only_to_look_at(kjump, core, image, tmp_path, state, says):
+    set_fields(image, state=state)
+    kjump("restore", image, rc=BAD, says=says)
+    assert field(image, "state") == state
+    kjump("extract", image, "dump")
+    assert same(core, tmp_path / "dump")
+
+
+def test_other_version(kjump, image, tmp_path):
+    set_fields(image, version=2)
+    check_refused(kjump, image, tmp_path, BAD, "version 2")
+
+
+def test_sizes_that_lie(kjump, image, tmp_path):
+    good = image.read_bytes()
+    for values in ({"index_offset": 1 << 62}, {"index_offset": 4097}, {"index_length": 1 << 40},
+                   {"index_length": 0}, {"image_size": 0}, {"algorithm": 7}, {"index_offset": 0}):
+        set_fields(image, **values)
+        check_refused(kjump, image, tmp_path, BAD, "damaged")
+        image.write_bytes(good)
+
+
+def test_chunks_at_the_wrong_place(kjump, core, tmp_path):
+    """Two chunks of the same length exchanged; a chunk of another image of the same memory."""
+    for name in "one", "two":
+        kjump("save", "--compress=none", "--from", core, name)
+    one, two = tmp_path / "one", tmp_path / "two"
+    (a, first), (b, second) = chunks(one)[2:4]
+    assert len(first) == len(second)
+    good = one.read_bytes()
+    data = bytearray(good)
+    data[a:a + len(first)], data[b:b + len(first)] = second, first
+    one.write_bytes(data)
+    kjump("extract", one, "dump", rc=BAD, says="damaged (chunk 2")
+    # Even with its number put right.
+    struct.pack_into("<I", data, a + 4, 2)
+    struct.pack_into("<I", data, b + 4, 3)
+    one.write_bytes(data)
+    kjump("extract", one, "dump", rc=BAD, says="damaged (chunk ")
+    data = bytearray(good)
+    data[a:a + len(first)] = chunks(two)[2][1]
+    one.write_bytes(data)
+    kjump("extract", one, "dump", rc=BAD, says="damaged (chunk 2")
+    assert not (tmp_path / "dump").exists()
+
+
+# --- a save that does not end -------------------------------------------------
+
+def check_old_new_or_none(kjump, image, old, new, tmp_path):
+    """Which is there after the end of a save: entirely "old", entirely "new" or none."""
+    dump = tmp_path / "dump"
+    state = json.loads(kjump("status", "--json", image).out)["state"]
+    if state != "complete":
+        assert state == "half-written"
+        check_refused(kjump, image, tmp_path, BAD, "half-written")
+        return "none"
+    kjump("extract", "--force", image, dump)
+    if same(dump, new):
+        return "new"
+    assert same(dump, old)
+    return "old"
+
+
+def test_killed_at_any_place(kjump, core, tmp_path):
+    """The writer dies when it writes beyond N bytes, for many N."""
+    new, image = make_usual(tmp_path / "new", seed=2), tmp_path / "image"
+    kjump("save", "--from", new, image)
+    size, ends = image.stat().st_size, []
+    for limit in [0, PAGE, *range(MB // 2, size - PAGE, MB // 2), size - PAGE, size - 1, size]:
+        image.unlink()
+        kjump("save", "--from", core, image)
+        kjump("save", "--from", new, image, limit=limit,
+              rc=0 if limit >= size else -signal.SIGXFSZ)
+        ends.append(check_old_new_or_none(kjump, image, core, new, tmp_path))
+    assert ends[0] == "old" and ends[-1] == "new" and set(ends[1:-1]) == {"none"}
+
+
+def test_killed_at_any_time(built, kjump, core, tmp_path):
+    new, image, r = tmp_path / "new", tmp_path / "image", random.Random()
+    make_core(new, [(0, 64 * MB)], {0: random.Random(1).randbytes(32 * MB)})
+    command = [built / "kjump", "save", "--from", new, image]
+    kjump("save", "--from", core, image)
+    start = time.monotonic()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    duration = time.monotonic() - start
+    for n in range(12):
+        image.unlink()
+        kjump("save", "--from", core, image)
+        p = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(r.uniform(0, duration))
+        p.kill()
+        p.wait()
+        check_old_new_or_none(kjump, image, core, new, tmp_path)
+
+
+def test_no_space(kjump, core, image):
+    """A write that fails is reported, and what is there is not taken for an image."""
+    for limit in PAGE, MB:
+        kjump("save", "--from", core, image, limit=limit, ignore=True, rc=FAILED, says="File too large")
+        kjump("restore", "--check", image, rc=BAD, says="half-written")
+    # A new file does not stay behind.
+    kjump("save", "--from", core, "other", limit=MB, ignore=True, rc=FAILED)
+    assert not image.with_name("other").exists()
+
+
+def test_no_space_for_a_dump(kjump, image, tmp_path):
+    dump = tmp_path / "dump"
+    dump.write_text("precious")
+    kjump("extract", "--force", image, dump, limit=18 * MB, ignore=True, rc=FAILED)
+    assert dump.read_text() == "precious" and not (tmp_path / "dump.part").exists()
+
+
+# --- what is there already ----------------------------------------------------
+
+def fill(path, what):
+    path.write_bytes(b"")
+    os.truncate(path, 4 * MB)
+    if what == "ext":
+        subprocess.run(["mke2fs", "-q", "-F", path], check=True)
+        return
+    at, data = {"swap space": (4086, b"SWAPSPACE2"), "LUKS": (0, b"LUKS\xba\xbe\0\1"),
+                "XFS": (0, b"XFSB"), "btrfs": (0x10040, b"_BHRfS_M"), "LVM": (0x218, b"LVM2 001"),
+                "partition table (GPT)": (0x200, b"EFI PART"), "partition table": (510, b"\x55\xaa"),
+                "something": (100000, b"?")}[what]
+    with open(path, "r+b") as f:
+        f.seek(at)
+        f.write(data)
+
+
+@pytest.mark.parametrize("what", ["ext", "swap space", "LUKS", "XFS", "btrfs", "LVM",
+                                  "partition table (GPT)", "partition table", "something"])
+def test_target_with_something_on_it(kjump, core, tmp_path, what):
+    target = tmp_path / "target"
+    fill(target, what)
+    before = target.read_bytes()
+    kjump("save", "--from", core, target, rc=REFUSED, says=what)
+    assert target.read_bytes() == before
+    kjump("save", "--force", "--from", core, target)
+    kjump("extract", target, "dump")
+    assert same(core, tmp_path / "dump")
+
+
+def test_blank_target(kjump, core, tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(bytes(MB))
+    kjump("save", "--from", core, target)
+    kjump("extract", target, "dump")
+    assert same(core, tmp_path / "dump")
+
+
+def test_existing_dump_is_kept(kjump, image, core, tmp_path):
+    dump = tmp_path / "dump"
+    dump.write_text("precious")
+    kjump("extract", image, dump, rc=REFUSED, says="--force")
+    assert dump.read_text() == "precious"
+    kjump("extract", "--force", image, dump)
+    assert same(core, dump)
+    (tmp_path / "dir").mkdir()
+    kjump("extract", "--force", image, "dir", rc=REFUSED, says="not a regular file")
+    kjump("extract", image, "no/such/dir", rc=FAILED, says="no/such/dir")
+
+
+def test_what_is_no_core_is_not_saved(kjump, image, tmp_path):
+    """...and an old image stays what it was."""
+    before = image.read_bytes()
+    (tmp_path / "text").write_text("no ELF" * 1000)
+    (tmp_path / "empty").write_bytes(b"")
+    cut = make_usual(tmp_path / "cut")
+    os.truncate(cut, 9 * MB)
+    odd = make_core(tmp_path / "odd", [(MB + 5, MB)], {})
+    for name, says in (("text", "no 64-bit ELF"), ("empty", "empty"), (cut, "cut off"),
+                       (odd, "whole pages"), ("missing", "No such file"), ("/dev/null", "/dev/null")):
+        kjump("save", "--from", name, image, rc=FAILED, says=says)
+    make_usual(tmp_path / "arm", machine=183)
+    kjump("save", "--from", "arm", image, rc=FAILED, says="architecture")
+    assert image.read_bytes() == before
+
+
+# --- block devices ------------------------------------------------------------
+
+@pytest.fixture
+def loop(tmp_path):
+    """loop(size): a block device of that size, zeros."""
+    devices = []
+
+    def make(size):
+        backing = tmp_path / f"backing{len(devices)}"
+        backing.touch()
+        os.truncate(backing, size)
+        p = subprocess.run(["losetup", "-f", "--show", backing], capture_output=True, text=True)
+        if p.returncode:
+            pytest.skip(f"no loop devices here: {p.stderr.strip()}")
+        devices.append(p.stdout.strip())
+        return devices[-1], backing
+    yield make
+    for device in devices:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
+def test_block_device(kjump, core, tmp_path, loop):
+    device, backing = loop(16 * MB)
+    kjump("save", "--from", core, device)
+    kjump("extract", device, "dump")
+    assert same(core, tmp_path / "dump")
+    assert device in kjump("restore", "--list").out and device in kjump("status").out
+    found = json.loads(kjump("status", "--json").out)["images"]
+    assert [i["state"] for i in found if i["path"] == device] == ["complete"]
+    kjump("restore", "--check", "--wait=0", rc=BAD, says=f"{device}: from another machine")
+    other, _ = loop(16 * MB)
+    kjump("save", "--from", core, other)
+    kjump("restore", "--check", "--wait=0", rc=REFUSED, says="name the device")
+
+
+def test_device_too_small(kjump, core, tmp_path, loop):
+    """Known before anything is written."""
+    device, backing = loop(4 * MB)
+    kjump("save", "--from", core, device, rc=REFUSED, says=f"{device} is too small: it has 4 MB")
+    assert not backing.read_bytes().strip(b"\0")
+
+
+def test_device_in_use(kjump, core, tmp_path, loop):
+    """Mounted or swapped on: refused whatever is asked for."""
+    mounted, backing = loop(16 * MB)
+    subprocess.run(["mke2fs", "-q", mounted], check=True)
+    (tmp_path / "mnt").mkdir()
+    subprocess.run(["mount", mounted, tmp_path / "mnt"], check=True)
+    try:
+        kjump("save", "--force", "--from", core, mounted, rc=REFUSED, says=f"mounted on {tmp_path}/mnt")
+    finally:
+        subprocess.run(["umount", tmp_path / "mnt"], check=True)
+    subprocess.run(["e2fsck", "-fn", backing], check=True, capture_output=True)
+    swap, _ = loop(16 * MB)
+    subprocess.run(["mkswap", swap], check=True, capture_output=True)
+    kjump("save", "--from", core, swap, rc=REFUSED, says="holds swap space")
+    p = subprocess.run(["swapon", swap], capture_output=True, text=True)
+    if p.returncode:
+        pytest.skip(f"no swapping here: {p.stderr.strip()}")
+    try:
+        kjump("save", "--force", "--from", core, swap, rc=REFUSED, says="swap space")
+    finally:
+        subprocess.run(["swapoff", swap], check=True)
+
+
+# --- loading, with a kernel that is played ------------------------------------
+
+HARNESS = r"""
+#include "kexec.h"
+#include "machine.h"
+#include "restore.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A page is absent, announced or filled; what it holds is in a file of the size of memory. */
+static unsigned char state[1 << 16];
+static int memory, calls, begun, fail_at = -1;
+
+int kexec_load_call(unsigned long entry, unsigned long n, const struct kexec_segment *s, unsigned long flags)
+{
+	static unsigned long last;
+	static int filling;
+
+	if (calls++ == fail_at)
+		return -ENOMEM;
+	if (n > KEXEC_SEGMENTS_MAX || !(flags & KEXEC_PRESERVE_CONTEXT) ||
+	    begun != !!(flags & KEXEC_LOAD_CONTINUE))
+		return -EINVAL;
+	begun = 1;
+	for (; n--; s++) {
+		if (!s->memsz || s->mem % PAGE || s->memsz % PAGE || s->bufsz > s->memsz)
+			return -EADDRNOTAVAIL;
+		if (!s->bufsz && (filling || s->mem < last))
+			return -EPROTO;		/* not all first, not ascending */
+		filling |= !!s->bufsz;
+		last = s->mem;
+		for (unsigned long at = 0; at < s->memsz; at += PAGE) {
+			unsigned char *p = &state[(s->mem + at) / PAGE];
+
+			if (*p != (s->bufsz ? 1 : 0))
+				return -EEXIST;
+			*p = s->bufsz ? 2 : 1;
+			if (s->bufsz)
+				pwrite(memory, (char *)s->buf + at, PAGE, s->mem + at);
+		}
+	}
+	if (!(flags & KEXEC_LOAD_MORE))
+		printf("entry %#lx calls %d\n", entry, calls);
+	return 0;
+}
+void kexec_unload(void) { puts("unloaded"); }
+int jump(void)
+{
+	char *how = getenv("JUMP");
+
+	printf("jump\n");
+	fflush(stdout);
+	if (!how)
+		_exit(77);			/* resumed: nothing comes after */
+	return fail(atoi(how), "played");
+}
+
+/* RAM as RAM=start-end,... has it. */
+int __wrap_machine_ram(const char *iomem, struct mem_range **ranges)
+{
+	char *p = getenv("RAM");
+	int n = 0;
+
+	(void)iomem;
+	*ranges = xalloc(64 * sizeof(**ranges));
+	for (; p && *p; n++) {
+		(*ranges)[n].start = strtoull(p, &p, 16);
+		(*ranges)[n].end = strtoull(p + 1, &p, 16);
+		p += *p == ',';
+	}
+	return n ? (int)merge_ranges(*ranges, n) : -1;
+}
+unsigned int __wrap_machine_present_cpus(void) { return atoi(getenv("CPUS")); }
+
+int main(int argc, char **argv)
+{
+	struct image image;
+	int rc;
+
+	(void)argc;
+	if (getenv("FAIL_AT"))
+		fail_at = atoi(getenv("FAIL_AT"));
+	memory = open(argv[2], O_RDWR | O_CREAT | O_TRUNC, 0600);
+	rc = image_open(&image, argv[1], true);
+	if (!rc)
+		rc = image_read_all(&image, true);
+	if (!rc)
+		rc = restore_check_machine(&image);
+	if (!rc)
+		rc = restore_load(&image);
+	/* What was announced and not filled is zeros. */
+	unsigned int pages = sizeof(state);
+
+	while (pages && !state[pages - 1])
+		pages--;
+	ftruncate(memory, pages * (off_t)PAGE);
+	if (!rc)
+		rc = restore_jump(&image);
+	if (rc)
+		fprintf(stderr, "%s\n", fail_text());
+	return rc;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def harness(built):
+    """The restore of kjump on a kernel that is played."""
+    (built / "harness.c").write_text(HARNESS)
+    objects = [o for o in built.glob("*.o") if o.stem in
+               "image stream unpack pipeline codec util progress machine restore".split()]
+    p = subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-I", SOURCE, built / "harness.c", *objects,
+                        "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus", "-static", "-lzstd", "-llz4",
+                        "-o", built / "harness"], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr
+    return built / "harness"
+
+
+RAM = ",".join(f"{a:x}-{a + n:x}" for a, n in RANGES)
+
+
+@pytest.fixture
+def restore(harness, tmp_path):
+    def run(image, rc=77, says="", ram=RAM, cpus=2, **env):
+        p = subprocess.run([harness, image, tmp_path / "memory"], capture_output=True, text=True,
+                           env={"RAM": ram, "CPUS": str(cpus), **env})
+        assert p.returncode == rc, (p.returncode, p.stdout, p.stderr)
+        assert says in p.stderr, p.stderr
+        return p.stdout
+    return run
+
+
+def need_64bit():
+    if os.uname().machine != "x86_64":
+        pytest.skip("the images made here are of x86_64")
+
+
+def memory_of(core):
+    """{page address: content} of the core's data."""
+    pages, offset = {}, 2 * PAGE
+    raw = core.read_bytes()
+    wheres = []
+    for address, length in RANGES:
+        wheres.append((offset, length, address))
+        offset += length
+    for start, end in data_map(core):
+        for at in range(start, end, PAGE):
+            for o, length, address in wheres:
+                if o <= at < o + length:
+                    pages[address + at - o] = raw[at:at + PAGE]
+    return pages
+
+
+def test_loading(restore, image, core, tmp_path):
+    """Every page lands where it was, each once, 16 segments a call; then it is used, then the jump."""
+    need_64bit()
+    out = restore(image)
+    assert re.search(r"entry 0x5000 calls \d+", out) and out.rstrip().endswith("jump")
+    memory = (tmp_path / "memory").read_bytes()
+    pages = memory_of(core)
+    assert len(pages) > 900
+    for address, content in pages.items():
+        assert memory[address:address + PAGE] == content, hex(address)
+    # Nothing else was written.
+    filled = {at for at in range(0, len(memory), PAGE) if memory[at:at + PAGE].strip(b"\0")}
+    assert filled <= set(pages) and len(memory) == max(pages) + PAGE
+    assert field(image, "state") == USED
+    restore(image, rc=BAD, says="already used")
+
+
+def test_loading_fails(restore, image):
+    """At the first call, in the middle, at the last: the image is as good as before."""
+    need_64bit()
+    calls = int(re.search(r"calls (\d+)", restore(image, JUMP=str(FAILED), rc=FAILED))[1])
+    assert calls > 20
+    for at in 0, 1, calls // 2, calls - 1:
+        assert "jump" not in restore(image, FAIL_AT=str(at), rc=FAILED, says="memory does not suffice")
+        assert field(image, "state") == COMPLETE
+
+
+def test_jump_fails(restore, image):
+    """Still here: the image can be resumed another time. The other one ran: it cannot."""
+    need_64bit()
+    assert restore(image, JUMP=str(FAILED), rc=FAILED).endswith("unloaded\n")
+    assert field(image, "state") == COMPLETE
+    restore(image, JUMP=str(PEER), rc=PEER)
+    assert field(image, "state") == USED
+
+
+def test_damage_is_found_before_the_jump(restore, image):
+    need_64bit()
+    at, data = chunks(image)[-1]
+    flip(image, at + len(data) - 1)
+    assert "jump" not in restore(image, rc=BAD, says="damaged (chunk")
+    assert field(image, "state") == COMPLETE
+
+
+def test_other_machines(restore, image, kjump, core, tmp_path):
+    need_64bit()
+    good = image.read_bytes()
+    for ram in (RAM.replace("4400000", "4500000"), RAM.rpartition(",")[0], RAM + ",8000000-9000000",
+                RAM.replace("1000-", "0-", 1)):
+        assert restore(image, ram=ram, rc=BAD, says="from another machine: it has RAM at") == ""
+    restore(image, ram="", rc=FAILED, says="/proc/iomem")
+    for cpus in 1, 4:
+        restore(image, cpus=cpus, rc=BAD, says=f"it has {cpus} CPUs, the image needs 2")
+    header = 24
+
+    def other_vendor(index):
+        index[header + 8] ^= 1
+
+    def other_feature(index):
+        index[header + 24] ^= 1
+    edit_index(image, other_feature)
+    restore(image, rc=BAD, says="CPUID 1.edx")
+    image.write_bytes(good)
+    edit_index(image, other_vendor)
+    restore(image, rc=BAD, says="a CPU of")
+    image.write_bytes(good)
+    set_fields(image, machine=EM_386)
+    restore(image, rc=BAD, says="the image i386")
+    image.write_bytes(good)
+    set_fields(image, entry=0)
+    restore(image, rc=BAD, says="no entry")
+    image.write_bytes(good)
+    # What touches is one: a memory map cut in other places is the same memory.
+    first, second = RAM.split(",", 1)
+    restore(image, ram=first.replace("1000-", "1000-2000,2000-", 1) + "," + second)
+
+
+# --- arguments, help, manual --------------------------------------------------
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_bad_arguments(kjump, verb):
+    for words in (["--nonsense"], ["-x"], ["a", "b", "c"]):
+        kjump(verb, *words, rc=USAGE, says=f"kjump {verb} --help")
+    assert f"kjump {verb}" in kjump(verb, "--help").out
+
+
+@pytest.mark.parametrize("words,rc,says", [
+    (["nonsense"], USAGE, "nonsense"),
+    (["save"], USAGE, "missing"), (["extract", "a"], USAGE, "missing"), (["call"], USAGE, "missing"),
+    (["snapshot"], USAGE, "missing"), (["hibernate"], USAGE, "device"),
+    (["save", "--compress=rar", "x"], USAGE, "rar"), (["save", "--compress"], USAGE, "--compress"),
+    (["snapshot", "--compress=rar", "x"], USAGE, "rar"),
+    (["hibernate", "--compress=rar", "x"], USAGE, "rar"), (["save", "--list", "x"], USAGE, "--list"),
+    (["load", "--window=big"], USAGE, "big"), (["load", "--window=1000"], USAGE, "1000"),
+    (["load", "--window=5X"], USAGE, "5X"), (["load", "--window=99999999999999T"], USAGE, "9999"),
+    (["call", "--mem=33", "x"], USAGE, "33"), (["restore", "--wait=long"], USAGE, "long"),
+    (["restore", "--list", "x"], USAGE, "x"),
+    (["restore", "--wait=0", "missing"], NONE, "missing"), (["restore", "--wait=0"], NONE, "no image"),
+    (["restore", "--list"], NONE, "no image"), (["extract", "missing", "x"], NONE, "missing"),
+    (["status", "missing"], NONE, "missing"), (["call", "missing"], FAILED, "missing"),
+    (["save", "x"], NONE, "not jumped to"), (["hibernate", "/dev/missing"], FAILED, "/dev/missing"),
+    (["hibernate", "/dev/null"], USAGE, "/dev/null"), (["extract", ".", "x"], USAGE, "block device"),
+    (["switch"], FAILED, "CONFIG_KEXEC_JUMP"), (["back"], FAILED, "CONFIG_KEXEC_JUMP"),
+    (["serve"], FAILED, "CONFIG_KEXEC_JUMP"), (["load"], FAILED, "CONFIG_KEXEC_JUMP"),
+    (["snapshot", "x"], FAILED, "CONFIG_KEXEC_JUMP"),
+])
+def test_arguments(kjump, tmp_path, words, rc, says):
+    kjump(*words, rc=rc, says=says)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_usage(built, kjump):
+    assert all(f"  {v} " in kjump("--help").out for v in VERBS)
+    p = subprocess.run([built / "kjump"], capture_output=True, text=True)
+    assert p.returncode == USAGE and "VERB" in p.stderr
+
+
+def test_configuration(kjump, tmp_path):
+    conf = tmp_path / "kjump.conf"
+    conf.write_text("# comment\n\n compress = lz4 \nwindow=1G\n")
+    make_usual(tmp_path / "core")
+    kjump("save", "--from", "core", "image")
+    assert json.loads(kjump("status", "--json", "image").out)["compress"] == "lz4"
+    for bad in "compress=rar", "window=large", "colour=red", "nonsense":
+        conf.write_text(f"# comment\n{bad}\n")
+        kjump("save", "--from", "core", "image2", rc=FAILED, says=f"line 2: cannot make sense of \"{bad}\"")
+    shutil.copy(SOURCE / "kjump.conf", conf)
+    kjump("save", "--from", "core", "image")
+    # Each default it mentions is one.
+    conf.write_text(re.sub(r"^#(?=\w+=)", "", conf.read_text(), flags=re.M))
+    kjump("save", "--from", "core", "image")
+
+
+def test_manual(kjump):
+    page = SOURCE / "kjump.8"
+    p = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page], capture_output=True, text=True)
+    assert p.returncode == 0 and p.stderr == ""
+    text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", p.stdout).replace("‐", "-").replace("−", "-")
+    for verb in VERBS:
+        assert re.search(rf"^       {verb}\b", text, re.M), verb
+        for option in re.findall(r"--\w+", kjump(verb, "--help").out):
+            assert option in text, (verb, option)
+    for code in OK, FAILED, USAGE, NONE, REFUSED, BAD, PEER:
+        assert re.search(rf"^       {code} ", text, re.M), code
+    for key in re.findall(r"^#?(\w+)=", (SOURCE / "kjump.conf").read_text(), re.M):
+        assert key in text, key
+
+
+def test_install(built, tmp_path):
+    subprocess.run(["make", "-s", "-C", SOURCE, f"O={built}", f"DESTDIR={tmp_path}", "prefix=/usr", "install",
+                    "CFLAGS=-O1 -Werror"], check=True)
+    assert (tmp_path / "usr/sbin/kjump").stat().st_mode & 0o111
+    assert (tmp_path / "usr/share/man/man8/kjump.8").is_file()
+    assert (tmp_path / "usr/share/doc/kjump/kjump.conf").is_file()
+    out = subprocess.run(["file", "-L", tmp_path / "usr/sbin/kjump"], capture_output=True, text=True).stdout
+    assert not out or "statically linked" in out

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The power goes while a system is being saved or resumed: all of it comes back, or it boots afresh.
+
+What follows a cut is tried with machines whose state QEMU saved once: A ready to
+hibernate, and C, freshly booted, which has found nothing to resume.
+"""
+import os
+import random
+import struct
+import subprocess
+import time
+
+import pytest
+
+from kjlab.guest import PROMPT
+
+from jumps import Work, sysfs
+
+# KJ_SEED=N repeats a run, as far as the host's timing allows.
+SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
+CUTS = 10                       # of each kind, on each kernel
+PREPARED, WRITING, COMPLETE, USED = 1, 2, 3, 4
+REFUSED = {PREPARED: "only prepared", WRITING: "half-written", USED: "already used"}
+DISK = "/dev/vdb"
+RESTORE = f"kjump.restore={DISK}"
+BOOT = "kjump-boot"             # what init runs, for such a word on its command line
+
+
+class Lab:
+    """The two machines, the disk an older image is on, and how long saving and resuming take."""
+
+    def __init__(self, boot, variant, tmp):
+        self.boot, self.variant, self.tmp = boot, variant, tmp
+        self.disk = tmp / "now" / "blank.img"
+        a = self.machine("A")
+        self.work = Work(a, disks=False, mb=4, tmpfs_mb=24)
+        a.run("kjump load --ready", timeout=120).check()
+        self.last = self.work.last
+        a.save_state(tmp / "A.state")
+        c = self.machine("C", append=RESTORE)
+        assert "kjump-boot: nothing was resumed" in c.log()
+        c.save_state(tmp / "C.state")
+
+        # An image that was never resumed is on the disk from the beginning.
+        a = self.go_on("A")
+        self.save_time = self.save(a, "old")
+        a.wait()
+        self.save_time = time.monotonic() - self.save_time
+        a.close()
+        self.disk.rename(tmp / "old.img")
+        self.use_old_image()
+        assert self.next_boot() == "old"
+        self.resume_time = self.boot_time
+
+    def machine(self, name, **kw):
+        return self.boot(self.variant, name=name, smp=2 if self.variant == "x86_64" else 1,
+                         memory="192M", disks=False, net=False, blank=192,
+                         workdir=self.tmp / "now", **kw)
+
+    def go_on(self, name):
+        append = RESTORE if name == "C" else ""
+        return self.machine(name, append=append, state=self.tmp / f"{name}.state")
+
+    def use_old_image(self):
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.tmp / "old.img", self.disk],
+                       check=True)
+
+    def super(self):
+        with open(self.disk, "rb") as f:
+            return f.read(512)
+
+    def state(self):
+        magic, _, state = struct.unpack_from("<8sII", self.super())
+        assert magic == b"KJUMPIMG"
+        return state
+
+    def save(self, a, generation):
+        """Let A begin to save itself; the time when the disk told of that."""
+        a.run(f"echo {generation} >/tmp/generation").check()
+        before = self.super()
+        a.send(f"kjump hibernate {DISK}")
+        until = time.monotonic() + 60
+        while self.super() == before and time.monotonic() < until:
+            time.sleep(0.002)
+        return time.monotonic()
+
+    def next_boot(self):
+        """Whose work goes on at the next boot: a generation of A's, or None if it is a fresh boot."""
+        found = self.state()
+        c = self.go_on("C")
+        self.boot_time = time.monotonic()
+        c.send(BOOT)
+        c._expect(PROMPT, 120, "booting after the power cut")
+        self.boot_time = time.monotonic() - self.boot_time
+        name, said = c.shell.match[1].decode(), c.shell.before.decode(errors="replace")
+        if name == "C":
+            assert REFUSED[found] in said and "this is a fresh boot" in said, (found, said)
+            assert c.run("cat /sys/kernel/kexec_jump/jumps").out == "0"
+            c.check_log()
+            c.close()
+            return None
+        assert found == COMPLETE and self.state() == USED, (found, self.state())
+        assert sysfs(c, "last") == "ok, resumed from an image"
+        generation = c.run("cat /tmp/generation").out
+        self.work.g, self.work.last = c, self.last
+        self.work.check()
+        self.work.check()
+        self.work.check_files()
+        c.check_log()
+        c.close()
+        return generation
+
+
+def cut(g, seconds):
+    time.sleep(max(0, seconds))
+    g.qemu.kill()
+    g.qemu.wait()
+    # Up to here all was well.
+    g.check_log()
+    g.close()
+
+
+def moments(kind, duration):
+    """One in each tenth of it and a bit more, in any order."""
+    rng = random.Random(f"{SEED} {kind}")
+    return [(i + rng.random()) * duration * 1.05 / CUTS for i in rng.sample(range(CUTS), CUTS)]
+
+
+@pytest.mark.parametrize("variant", ["x86_64", "i386"])
+def test_cuts(boot, variant, tmp_path):
+    print(f"KJ_SEED={SEED}")
+    lab = Lab(boot, variant, tmp_path)
+    print(f"saving takes {lab.save_time:.2f} s, resuming {lab.resume_time:.2f} s")
+
+    for moment in moments("resume", lab.resume_time):
+        lab.use_old_image()
+        c = lab.go_on("C")
+        c.send(BOOT)
+        cut(c, moment)
+        found = lab.state()
+        assert found in (COMPLETE, USED)
+        came = lab.next_boot()
+        print(f"resuming, cut after {moment:.3f} s: the image is {found}, then {came}")
+        assert came == ("old" if found == COMPLETE else None)
+
+    for moment in moments("save", lab.save_time):
+        lab.use_old_image()
+        a = lab.go_on("A")
+        begun = lab.save(a, "new")
+        cut(a, begun + moment - time.monotonic())
+        found = lab.state()
+        assert found in (PREPARED, WRITING, COMPLETE)
+        came = lab.next_boot()
+        print(f"saving, cut after {moment:.3f} s: the image is {found}, then {came}")
+        assert came == ("new" if found == COMPLETE else None)
