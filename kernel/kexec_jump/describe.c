@@ -17,6 +17,7 @@
 #include <linux/ioport.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/page-flags.h>
 #include <linux/pfn.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -128,7 +129,7 @@ static void walk_ram(struct ram_walk *walk)
 	walk->image_address = arch_kexec_jump_kernel_image(&start, &end);
 	walk->image_start = PHYS_PFN(start);
 	walk->image_end = PFN_UP(end);
-	walk_system_ram_range(0, max_pfn, walk, add_ram);
+	kexec_jump_walk_ram(0, (u64)max_pfn << PAGE_SHIFT, add_ram, walk);
 }
 
 static size_t notes_size(void)
@@ -289,6 +290,9 @@ void kexec_jump_describe_cpus(void)
 
 static void mark_to_save(unsigned long pfn, void *unused)
 {
+	/* Who reads one of these dies. */
+	if (PageHWPoison(pfn_to_page(pfn)))
+		return;
 	if (!WARN_ON_ONCE(pfn >= description.nr_pfns))
 		__set_bit(pfn, description.bitmap);
 }

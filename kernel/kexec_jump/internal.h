@@ -105,6 +105,7 @@ struct kexec_jump_ranges {
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
  * @unbacked:	the part of it that kexec_jump_back_window() has not seen
+ * @nr_checked:	ranges of @unbacked that kexec_jump_check_window() has seen
  * @nr_pages:	pages in the window
  * @nr_backed:	pages of them that are in @backup
  * @nr_claimed:	pages of them that were free and now belong to the image, so
@@ -126,6 +127,7 @@ struct kexec_jump {
 	struct page *page;
 	struct kexec_jump_ranges window;
 	struct kexec_jump_ranges unbacked;
+	unsigned int nr_checked;
 	unsigned long nr_pages;
 	unsigned long nr_backed;
 	unsigned long nr_claimed;
@@ -145,7 +147,10 @@ int kexec_jump_add_range(struct kexec_jump *jump, u64 start, u64 end);
 bool kexec_jump_in_window(const struct kexec_jump *jump, u64 addr);
 bool kexec_jump_window_holds(const struct kexec_jump *jump, u64 start, u64 end);
 struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr);
-int kexec_jump_check_window(const struct kexec_jump *jump);
+int kexec_jump_walk_ram(u64 start, u64 end,
+			int (*visit)(unsigned long pfn, unsigned long nr_pages,
+				     void *arg), void *arg);
+int kexec_jump_check_window(struct kexec_jump *jump);
 int kexec_jump_back_window(struct kexec_jump *jump);
 int kexec_jump_make_map(struct kexec_jump *jump);
 struct page *kexec_jump_alloc_outside(struct kexec_jump *jump, gfp_t gfp,
@@ -171,7 +176,7 @@ void kexec_jump_destroy(struct kexec_jump *jump);
 
 /* --- unfinished.c --- */
 struct kexec_jump *kexec_jump_take_unfinished(void);
-int kexec_jump_keep_unfinished(struct kexec_jump *jump);
+int kexec_jump_keep_unfinished(struct kexec_jump *jump, bool first);
 void kexec_jump_end_load(void);
 
 /* --- header.c --- */
@@ -197,6 +202,7 @@ int kexec_jump_shared_init(struct kobject *dir);
 
 /* --- preserved.c --- */
 int kexec_jump_reach(unsigned long start, unsigned long end);
+bool kexec_jump_reachable(unsigned long pfn);
 void *kexec_jump_map_preserved(unsigned long pfn);
 void kexec_jump_unmap_preserved(void *address);
 long kexec_jump_follow_list(u64 list,

@@ -365,7 +365,7 @@ struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 	if (!error && last)
 		error = finish_load(jump, continued ? 0 : nr_segments, segments);
 	if (!error && !last) {
-		error = kexec_jump_keep_unfinished(jump);
+		error = kexec_jump_keep_unfinished(jump, !continued);
 		if (!error) {
 			kfree(image);
 			return NULL;

@@ -117,8 +117,7 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 
 static void *map_page(unsigned long pfn)
 {
-	/* The other kernel may have PAE while this one has not. */
-	return pfn <= PHYS_PFN(~(phys_addr_t)0) ? kmap_local_pfn(pfn) : NULL;
+	return kmap_local_pfn(pfn);
 }
 
 static void unmap_page(void *address)
@@ -142,6 +141,17 @@ static void unmap_page(void *address)
 #endif
 
 /**
+ * kexec_jump_reachable - can this kernel address a page of the other one?
+ * @pfn:	page frame
+ *
+ * The other kernel may have PAE while this one has not.
+ */
+bool kexec_jump_reachable(unsigned long pfn)
+{
+	return pfn <= PHYS_PFN(~(phys_addr_t)0);
+}
+
+/**
  * kexec_jump_map_preserved - map a page of the preserved kernel
  * @pfn:	page frame outside the window
  *
@@ -151,7 +161,7 @@ static void unmap_page(void *address)
  */
 void *kexec_jump_map_preserved(unsigned long pfn)
 {
-	return map_page(pfn);
+	return kexec_jump_reachable(pfn) ? map_page(pfn) : NULL;
 }
 
 /**

@@ -55,13 +55,17 @@ static const struct kexec_jump *loaded_jump(void)
 	return image && image->preserve_context ? image->jump : NULL;
 }
 
+/* "0x", 16 digits, twice; "-", newline */
+#define RANGE_CHARS	(2 * 18 + 2)
+
 static ssize_t show_window(char *buf, const struct kexec_jump_range *window,
 			   unsigned int nr_ranges)
 {
 	ssize_t len = 0;
 	unsigned int i;
 
-	for (i = 0; i < nr_ranges; i++)
+	/* The window of an image to be resumed can have more than fit. */
+	for (i = 0; i < nr_ranges && len + RANGE_CHARS < PAGE_SIZE; i++)
 		len += sysfs_emit_at(buf, len, "%#llx-%#llx\n", window[i].start,
 				     window[i].end - 1);
 	return len;

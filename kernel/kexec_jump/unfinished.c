@@ -122,16 +122,19 @@ bool kexec_jump_may_continue(unsigned long flags)
 /**
  * kexec_jump_keep_unfinished - keep an image until its next call
  * @jump:	still the caller's if this fails
+ * @first:	this was the first call
  *
  * Process context, kexec lock held.
  *
- * Return: 0 or, at the first call, an error of mmu_notifier_get_locked().
+ * Return: 0, -ESTALE if the load was abandoned while this call was at work, or,
+ * at the first call, an error of mmu_notifier_get_locked().
  */
-int kexec_jump_keep_unfinished(struct kexec_jump *jump)
+int kexec_jump_keep_unfinished(struct kexec_jump *jump, bool first)
 {
-	struct mmu_notifier *notifier = NULL;
+	struct mmu_notifier *notifier;
+	int error = 0;
 
-	if (!owner) {
+	if (first) {
 		mmap_write_lock(current->mm);
 		notifier = mmu_notifier_get_locked(&owner_ops, current->mm);
 		mmap_write_unlock(current->mm);
@@ -139,11 +142,15 @@ int kexec_jump_keep_unfinished(struct kexec_jump *jump)
 			return PTR_ERR(notifier);
 	}
 	mutex_lock(&unfinished_lock);
-	unfinished = jump;
-	if (notifier)
+	if (first)
 		owner = container_of(notifier, struct owner, notifier);
+	/* Another thread's call may have failed in the meantime. */
+	if (owned_by_caller())
+		unfinished = jump;
+	else
+		error = -ESTALE;
 	mutex_unlock(&unfinished_lock);
-	return 0;
+	return error;
 }
 
 /**

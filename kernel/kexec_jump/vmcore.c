@@ -392,6 +392,8 @@ static int map_pages(struct view *view, struct vm_area_struct *vma,
 
 		if (hole)
 			pfn = my_zero_pfn(address);
+		else if (!kexec_jump_reachable(pfn))
+			return -EIO;
 		while (!hole && done + run < nr &&
 		       file_page(view, index + done + run) == pfn + run)
 			run++;

@@ -146,6 +146,59 @@ struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr)
 	return pfn_to_page(xa_to_value(xa_load(&jump->backup, PFN_DOWN(addr))));
 }
 
+struct ram_walk {
+	int (*visit)(unsigned long pfn, unsigned long nr_pages, void *arg);
+	void *arg;
+	u64 start;
+	u64 end;
+};
+
+static int visit_ram(const struct ram_walk *walk)
+{
+	unsigned long start = PFN_UP(walk->start), end = PFN_DOWN(walk->end);
+
+	return start < end ? walk->visit(start, end - start, walk->arg) : 0;
+}
+
+static int next_resource(struct resource *res, void *arg)
+{
+	struct ram_walk *walk = arg;
+	int ret = 0;
+
+	if (walk->end != res->start) {
+		ret = visit_ram(walk);
+		walk->start = res->start;
+	}
+	walk->end = (u64)res->end + 1;
+	return ret;
+}
+
+/**
+ * kexec_jump_walk_ram - call a function for each piece of RAM of this kernel
+ * @start:	physical, where to begin
+ * @end:	physical, exclusive
+ * @visit:	given page frames and @arg; anything but 0 ends the walk
+ * @arg:	passed on
+ *
+ * As walk_system_ram_range(), but resources that touch are one piece. What a
+ * boot loader passed on (setup_data) is a resource of its own and need not end
+ * with a page.
+ *
+ * Process context.
+ *
+ * Return: 0, or what @visit returned last.
+ */
+int kexec_jump_walk_ram(u64 start, u64 end,
+			int (*visit)(unsigned long pfn, unsigned long nr_pages,
+				     void *arg), void *arg)
+{
+	struct ram_walk walk = { .visit = visit, .arg = arg };
+	int ret = walk_system_ram_res(start, end - 1, &walk, next_resource);
+
+	/* Nothing found is -EINVAL. */
+	return ret > 0 || (ret && walk.end) ? ret : visit_ram(&walk);
+}
+
 static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)
 {
 	unsigned long *covered_to = arg;
@@ -163,19 +216,20 @@ static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)
  * Return: 0, -EADDRNOTAVAIL if part of the window is not RAM this kernel owns,
  * -ENOMEM if there is too little memory to back it up. Both with a message.
  */
-int kexec_jump_check_window(const struct kexec_jump *jump)
+int kexec_jump_check_window(struct kexec_jump *jump)
 {
 	const struct kexec_jump_ranges *unbacked = &jump->unbacked;
 	unsigned long needed = jump->nr_pages - jump->nr_backed;
 	unsigned long available;
 	unsigned int i;
 
-	for (i = 0; i < unbacked->nr; i++) {
+	for (i = jump->nr_checked; i < unbacked->nr; i++) {
 		unsigned long start = PFN_DOWN(unbacked->range[i].start);
 		unsigned long end = PFN_DOWN(unbacked->range[i].end);
 		unsigned long covered_to = start;
 
-		walk_system_ram_range(start, end - start, &covered_to, next_ram);
+		kexec_jump_walk_ram(unbacked->range[i].start,
+				    unbacked->range[i].end, next_ram, &covered_to);
 		if (covered_to < end) {
 			pr_err("window [%#llx-%#llx]: no system RAM at %#llx, see /proc/iomem\n",
 			       unbacked->range[i].start,
@@ -184,6 +238,7 @@ int kexec_jump_check_window(const struct kexec_jump *jump)
 			return -EADDRNOTAVAIL;
 		}
 	}
+	jump->nr_checked = unbacked->nr;
 
 	if (!needed)
 		return 0;
@@ -392,6 +447,7 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 		}
 	}
 	unbacked->nr = 0;
+	jump->nr_checked = 0;
 out:
 	kexec_jump_free_pages(&outside);
 	kexec_jump_free_unusable(jump);
