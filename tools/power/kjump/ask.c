@@ -23,7 +23,7 @@ int need_jump_support(void)
 			    "; it needs CONFIG_KEXEC_JUMP)");
 	if (geteuid())
 		return fail(KJ_FAILED, "only root may do this");
-	return KJ_OK;
+	return shared_lock();
 }
 
 static uint64_t meminfo_bytes(const char *key)
@@ -62,28 +62,43 @@ uint64_t memory_in_use(void)
 
 void peer_message(struct message *m, const char *action)
 {
-	char *busy = device_busy_list();
-
 	message_clear(m);
 	message_add(m, "action", "%s", action);
+}
+
+/* Jump with a message. What it asks for is not to be done at a later jump. */
+static int send_and_jump(struct message *m)
+{
+	char *disks = device_busy_list(true), *busy = device_busy_list(false);
+	struct message none;
+	int rc = KJ_OK;
+
+	/* Last, as there may be many. */
+	message_add(m, "disks", "%s", disks);
 	message_add(m, "busy", "%s", busy);
+	free(disks);
 	free(busy);
+	if (shared_size() < MESSAGE_SIZE)
+		rc = shared_resize(MESSAGE_SIZE);
+	if (!rc)
+		rc = message_send(m);
+	if (rc)
+		return rc;
+	rc = jump();
+	message_read(m);
+	message_clear(&none);
+	if (shared_size())
+		message_send(&none);
+	return rc;
 }
 
 int peer_ask(struct message *m)
 {
 	char *result, *text;
-	int rc = KJ_OK;
+	int rc = send_and_jump(m);
 
-	if (shared_size() < MESSAGE_SIZE)
-		rc = shared_resize(MESSAGE_SIZE);
-	if (!rc)
-		rc = message_send(m);
-	if (!rc)
-		rc = jump();
 	if (rc || jump_was_resumed())
 		return rc;
-	message_read(m);
 	result = message_get(m, "result");
 	text = message_get(m, "text");
 	if (!result)
@@ -104,8 +119,6 @@ int peer_name_device(const char *path, struct message *m)
 	int rc = image_open(&image, path, true);
 
 	need += image_overhead(need);
-	if (!rc && !image.is_block)
-		rc = fail(KJ_USAGE, "%s is not a block device", path);
 	if (!rc && image.room < need)
 		rc = fail(KJ_REFUSED,
 			  "%s is too small: it has %llu MB, and %llu MB of memory are in use",
@@ -117,6 +130,7 @@ int peer_name_device(const char *path, struct message *m)
 		image_id_text(image.super.id, id);
 		message_add(m, "id", "%s", id);
 		message_add(m, "device", "%s", path);
+		message_add(m, "room", "%llu", (unsigned long long)image.room);
 		rc = image_write_super(&image, IMAGE_PREPARED);
 	}
 	image_close(&image);
@@ -157,13 +171,8 @@ int verb_switch(int argc, char **argv)
 		return fail(KJ_NONE, "nothing to jump to is loaded; kjump load does that");
 	/* A peer without kjump does not read messages, and need not. */
 	peer_message(&m, ACTION_SWITCH);
-	if (shared_size() < MESSAGE_SIZE)
-		rc = shared_resize(MESSAGE_SIZE);
-	if (!rc)
-		rc = message_send(&m);
-	fail_clear();
 	begun = now_seconds();
-	rc = jump();
+	rc = send_and_jump(&m);
 	if (!rc)
 		step(jump_was_resumed() ? "resumed from an image" : "back after %.2f s",
 		     now_seconds() - begun);
@@ -179,10 +188,16 @@ int verb_switch(int argc, char **argv)
 static void disown(const char *device)
 {
 	struct image image;
+	int rc = image_open(&image, device, true);
 
-	if (!image_open(&image, device, true) && !image_read_super(&image) &&
-	    image.super.state == IMAGE_COMPLETE)
-		image_write_super(&image, IMAGE_SNAPSHOT);
+	if (!rc)
+		rc = image_read_super(&image);
+	if (!rc && image.super.state == IMAGE_COMPLETE)
+		rc = image_write_super(&image, IMAGE_SNAPSHOT);
+	if (rc && rc != KJ_NONE && rc != KJ_BAD_IMAGE)
+		fprintf(stderr,
+			"kjump: %s: if there is an image of this system on it, it must not be resumed, and could not be marked so: overwrite its first 4 KB\n",
+			device);
 	image_close(&image);
 }
 
@@ -231,6 +246,8 @@ int verb_hibernate(int argc, char **argv)
 		return usage(argv[0], "name a device, here or as device= in /etc/kjump.conf");
 	rc = device_check(device, NULL, force);
 	if (!rc)
+		rc = device_on_hardware(device);
+	if (!rc)
 		rc = need_jump_support();
 	if (!rc && !machine_ram_loadable())
 		rc = fail(KJ_REFUSED,
@@ -243,10 +260,13 @@ int verb_hibernate(int argc, char **argv)
 	peer_message(&m, ACTION_HIBERNATE);
 	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
 	message_add(&m, "after", again ? "reboot" : "poweroff");
+	hold_signals();
 	if (shared_size() < MESSAGE_SIZE)
 		rc = shared_resize(MESSAGE_SIZE);
 	if (!rc)
 		rc = peer_name_device(device, &m);
+	if (!rc)
+		rc = check_interrupted();
 	if (rc)
 		return rc;
 	step("hibernating to %s", device);
@@ -280,9 +300,15 @@ static const char snapshot_help[] =
 /* Enough for most, and leave something for the system to go on with. */
 static int share_for_image(void)
 {
-	uint64_t in_use = memory_in_use(), want = in_use / 8 * 5 + 8 * MB;
-	uint64_t unused = meminfo_bytes("MemAvailable:"), keep = unused / 8 + KEPT_FREE;
+	uint64_t in_use, want, unused, keep;
 
+	/* What an earlier one that was killed has left. */
+	if (shared_size() > MESSAGE_SIZE && shared_resize(0))
+		return KJ_FAILED;
+	in_use = memory_in_use();
+	want = in_use / 8 * 5 + 8 * MB;
+	unused = meminfo_bytes("MemAvailable:");
+	keep = unused / 8 + KEPT_FREE;
 	unused = unused > keep ? unused - keep : 0;
 	/* No image is that small. */
 	if (unused < in_use / 16)
@@ -395,6 +421,8 @@ int verb_snapshot(int argc, char **argv)
 	rc = extract_check_file(file, force);
 	if (!rc && via)
 		rc = device_check(via, NULL, force);
+	if (!rc && via)
+		rc = device_on_hardware(via);
 	if (!rc)
 		rc = need_jump_support();
 	if (!rc)
@@ -405,9 +433,12 @@ int verb_snapshot(int argc, char **argv)
 		return rc;
 	peer_message(&m, ACTION_SNAPSHOT);
 	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
+	hold_signals();
 	rc = via ? shared_resize(MESSAGE_SIZE) : share_for_image();
 	if (!rc && via)
 		rc = peer_name_device(via, &m);
+	if (!rc)
+		rc = check_interrupted();
 	if (!rc)
 		rc = ask_for_snapshot(&m, !via);
 	if (!rc)

@@ -28,8 +28,11 @@ int next_option(int argc, char **argv, const struct option *options, const char 
 	}
 	if (code != '?' && code != ':')
 		return code;
-	usage(argv[0], code == ':' ? "%s needs a value" : "unknown or wrong option %s",
-	      argv[optind - 1]);
+	if (code == '?' && optopt && optopt < OPT_FIRST)
+		usage(argv[0], "unknown option -%c", optopt);
+	else
+		usage(argv[0], code == ':' ? "%s needs a value" : "unknown or wrong option %s",
+		      argv[optind - 1]);
 	fprintf(stderr, "kjump: %s\n", fail_text());
 	exit(KJ_USAGE);
 }

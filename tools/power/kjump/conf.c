@@ -4,6 +4,7 @@
 #include "image.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -61,7 +62,7 @@ int conf_read(struct conf *conf)
 		path = CONF_FILE;
 	text = read_text(path);
 	if (!text)
-		return KJ_OK;
+		return errno == ENOENT ? KJ_OK : fail(KJ_FAILED, "%s: %s", path, strerror(errno));
 	rest = text;
 	while (!rc && (line = strsep(&rest, "\n"))) {
 		char *value;
@@ -124,9 +125,8 @@ static char *find_kexec(void)
 int conf_complete(struct conf *conf)
 {
 	static const char * const kernels[] = { "/boot/bzImage", "/boot/vmlinuz-%s" };
-	static const char * const initrds[] = {
-		"/boot/rootfs.gz", "/boot/initrd.img-%s", "/boot/initramfs-%s.img",
-	};
+	/* A distribution's own would set up the disks, which are not the peer's. */
+	static const char * const initrds[] = { "/boot/rootfs.gz" };
 
 	if (!conf->kernel)
 		conf->kernel = first_of(kernels, ARRAY_SIZE(kernels));
@@ -138,7 +138,7 @@ int conf_complete(struct conf *conf)
 		conf->initrd = first_of(initrds, ARRAY_SIZE(initrds));
 	if (!conf->initrd)
 		return fail(KJ_FAILED,
-			    "no initramfs for the peer: name one (--initrd, or initrd= in %s)",
+			    "no initramfs for the peer: name one that has kjump in it (--initrd, or initrd= in %s)",
 			    CONF_FILE);
 	if (!conf->kexec)
 		conf->kexec = find_kexec();

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,11 +20,13 @@
 struct user {
 	dev_t dev;
 	char *what;			/* "mounted on /home" */
+	bool writes;
 };
 
 struct users {
 	struct user *list;
 	unsigned int count;
+	unsigned int direct;		/* the others are below these */
 };
 
 static bool known(const struct users *users, dev_t dev)
@@ -38,6 +41,7 @@ static void add_user(struct users *users, dev_t dev, char *what)
 {
 	users->list = xrealloc(users->list, (users->count + 1) * sizeof(*users->list));
 	users->list[users->count].dev = dev;
+	users->list[users->count].writes = false;
 	users->list[users->count++].what = what;
 }
 
@@ -56,23 +60,30 @@ static void add_mounts(struct users *users)
 
 	while ((line = strsep(&rest, "\n"))) {
 		unsigned int major, minor;
-		char where[256], *source;
+		char where[256], *source, *options;
+		dev_t dev = 0;
 		struct stat st;
 
 		if (sscanf(line, "%*u %*u %u:%u %*s %255s", &major, &minor, where) != 3)
 			continue;
-		if (major) {
-			add_user(users, makedev(major, minor), xasprintf("mounted on %s", where));
-			continue;
-		}
-		/* btrfs and others show an anonymous device; the source is a path then. */
+		if (major)
+			dev = makedev(major, minor);
+		/* Type, source and the options of the file system itself come last. */
 		source = strstr(line, " - ");
-		source = source ? strstr(source + 3, " /dev/") : NULL;
-		if (!source)
+		source = source ? strchr(source + 3, ' ') : NULL;
+		options = source ? strchr(source + 1, ' ') : NULL;
+		if (!options)
 			continue;
-		source[1 + strcspn(source + 1, " ")] = 0;
-		if (!stat(source + 1, &st) && S_ISBLK(st.st_mode))
-			add_user(users, st.st_rdev, xasprintf("mounted on %s", where));
+		*options++ = 0;
+		/* btrfs and others show an anonymous device; the source is a path then. */
+		if (!major && !strncmp(source + 1, "/dev/", 5) && !stat(source + 1, &st) &&
+		    S_ISBLK(st.st_mode))
+			dev = st.st_rdev;
+		if (!dev)
+			continue;
+		add_user(users, dev, xasprintf("mounted on %s", where));
+		users->list[users->count - 1].writes = !strcmp(options, "rw") ||
+						       !strncmp(options, "rw,", 3);
 	}
 	free(text);
 }
@@ -90,6 +101,7 @@ static void add_swaps(struct users *users)
 			continue;
 		add_user(users, S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev,
 			 xasprintf("swap space (%s)", line));
+		users->list[users->count - 1].writes = true;
 	}
 	free(text);
 }
@@ -170,15 +182,15 @@ static void add_partitions(struct users *users, dev_t dev)
 
 static void find_users(struct users *users)
 {
-	unsigned int i, direct;
+	unsigned int i;
 
 	memset(users, 0, sizeof(*users));
 	add_mounts(users);
 	add_swaps(users);
-	direct = users->count;
+	users->direct = users->count;
 	for (i = 0; i < users->count; i++)
 		add_below(users, users->list[i].dev);
-	for (i = 0; i < direct; i++)
+	for (i = 0; i < users->direct; i++)
 		add_partitions(users, users->list[i].dev);
 }
 
@@ -213,14 +225,14 @@ static char *held_by(dev_t dev)
 	return names;
 }
 
-char *device_busy_list(void)
+char *device_busy_list(bool direct)
 {
 	char *list = xasprintf("%s", "");
 	struct users users, seen = { 0 };
 	unsigned int i;
 
 	find_users(&users);
-	for (i = 0; i < users.count; i++) {
+	for (i = 0; i < (direct ? users.direct : users.count); i++) {
 		dev_t dev = users.list[i].dev;
 		char *more;
 
@@ -234,6 +246,78 @@ char *device_busy_list(void)
 	free_users(&users);
 	free_users(&seen);
 	return list;
+}
+
+int device_none_written(void)
+{
+	struct users users;
+	int rc = KJ_OK;
+
+	find_users(&users);
+	for (unsigned int i = 0; !rc && i < users.direct; i++) {
+		char *path;
+
+		if (!users.list[i].writes)
+			continue;
+		path = device_path(users.list[i].dev);
+		rc = fail(KJ_REFUSED,
+			  "this system is at work: %s is %s, and may be in use by the saved system; restore from the initramfs, or unmount it (--force resumes all the same)",
+			  path ? path : "a device", users.list[i].what);
+		free(path);
+	}
+	free_users(&users);
+	return rc;
+}
+
+/* Its name as the kernel has it, "sda1". */
+static char *device_name(dev_t dev)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char target[PATH_MAX], *name = NULL;
+	ssize_t n = readlink(sys, target, sizeof(target) - 1);
+
+	if (n > 0) {
+		target[n] = 0;
+		name = strrchr(target, '/');
+	}
+	free(sys);
+	return name ? xasprintf("%s", name + 1) : NULL;
+}
+
+static char *file_of(const char *name)
+{
+	char *path = xasprintf("/dev/%s", name), *p;
+
+	for (p = path; (p = strchr(p, '!')); )
+		*p = '/';
+	return path;
+}
+
+char *device_path(dev_t dev)
+{
+	char *name = device_name(dev), *path = name ? file_of(name) : NULL;
+
+	free(name);
+	return path;
+}
+
+int device_on_hardware(const char *path)
+{
+	static const char * const made_up[] = { "dm-", "md", "loop", "zram", "ram", "nbd", "drbd" };
+	char *name = NULL;
+	struct stat st;
+	int rc = KJ_OK;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode))
+		return fail(KJ_USAGE, "%s is not a block device", path);
+	name = device_name(st.st_rdev);
+	for (unsigned int i = 0; name && !rc && i < ARRAY_SIZE(made_up); i++)
+		if (!strncmp(name, made_up[i], strlen(made_up[i])))
+			rc = fail(KJ_REFUSED,
+				  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
+				  path, name);
+	free(name);
+	return rc;
 }
 
 static bool listed(const char *busy, dev_t dev)
@@ -387,12 +471,9 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 	int i, rc = 0;
 
 	for (i = 0; i < n; i++) {
-		char *path, *p;
-
 		if (names[i]->d_name[0] != '.' && !rc) {
-			path = xasprintf("/dev/%s", names[i]->d_name);
-			for (p = path; (p = strchr(p, '!')); )
-				*p = '/';
+			char *path = file_of(names[i]->d_name);
+
 			rc = visit(ctx, path);
 			free(path);
 		}

@@ -10,8 +10,14 @@
  * an image of ours. @busy: "MAJ:MIN,..." of devices somebody else uses, or NULL.
  */
 int device_check(const char *path, const char *busy, bool force);
-/* The devices this kernel uses, as "MAJ:MIN,...", to be freed. */
-char *device_busy_list(void);
+/* The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below. */
+char *device_busy_list(bool direct);
+/* KJ_REFUSED, with the name, if this kernel can write to a file system or swaps. */
+int device_none_written(void);
+/* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */
+int device_on_hardware(const char *path);
+/* The device file of a device this kernel has, or NULL; to be freed. */
+char *device_path(dev_t dev);
 
 /* Call @visit for each block device until it returns nonzero. */
 int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);

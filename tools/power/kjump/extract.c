@@ -71,13 +71,15 @@ static int put_in_place(const char *part, const char *file, bool force)
 int extract_image(struct image *image, const char *file, bool force)
 {
 	struct extract x = { .size = image->super.source_size };
-	char *part = xasprintf("%s.part", file);
+	char *part = xasprintf("%s.kjump-part", file);
 	int rc = extract_check_file(file, force);
 
 	if (rc)
 		goto out;
 	x.path = part;
-	x.fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* What is left of another try, or has been put there: not to be followed. */
+	unlink(part);
+	x.fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (x.fd < 0) {
 		rc = fail(KJ_FAILED, "%s: %s", part, strerror(errno));
 		goto out;

@@ -19,8 +19,10 @@
 
 static_assert(BYTE_ORDER == LITTLE_ENDIAN, "the format is little endian");
 
-/* An index of this size describes some terabytes. */
-#define INDEX_MAX	(1024 * MB)
+/* What an index has beside extents and chunks, at most. */
+#define INDEX_REST_MAX	(4 * MB)
+/* Two numbers as LEB128. */
+#define EXTENT_MAX	20u
 
 static const char * const state_names[] = {
 	[IMAGE_PREPARED] = "prepared",
@@ -39,6 +41,15 @@ static const char * const algorithm_names[] = {
 const char *image_state_name(uint32_t state)
 {
 	return state && state < ARRAY_SIZE(state_names) ? state_names[state] : "unknown";
+}
+
+void image_when(const struct image *image, char *text, size_t room)
+{
+	time_t at = (time_t)image->super.saved_at;
+	struct tm *tm = at ? localtime(&at) : NULL;
+
+	if (!tm || !strftime(text, room, "%Y-%m-%d %H:%M:%S", tm))
+		snprintf(text, room, "at an unknown time");
 }
 
 const char *image_algorithm_name(uint32_t algorithm)
@@ -119,7 +130,7 @@ static bool get_number(const struct extents *list, size_t *at, uint64_t *n)
 
 void extents_add(struct extents *list, uint64_t page, uint64_t pages)
 {
-	if (list->room - list->length < 20) {
+	if (list->room - list->length < EXTENT_MAX) {
 		list->room = list->room ? 2 * list->room : 4096;
 		list->packed = xrealloc(list->packed, list->room);
 	}
@@ -182,6 +193,7 @@ bool extents_valid(struct extents *list)
 void index_free(struct index *index)
 {
 	free(index->loads);
+	free(index->disks);
 	free(index->chunk_stored);
 	extents_free(&index->extents);
 	memset(index, 0, sizeof(*index));
@@ -200,6 +212,7 @@ void index_add_chunk(struct index *index, uint32_t stored)
 uint8_t *index_pack(const struct index *index, size_t *length)
 {
 	size_t loads = index->nr_loads * sizeof(struct load_range);
+	size_t disks = index->nr_disks * sizeof(uint64_t);
 	size_t chunks = index->nr_chunks * sizeof(uint32_t);
 	struct index_header header = {
 		.nr_loads = index->nr_loads,
@@ -207,10 +220,11 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 		.nr_extents = index->extents.count,
 		.extent_bytes = index->extents.length,
 		.machine = index->machine,
+		.nr_disks = index->nr_disks,
 	};
 	uint8_t *data, *p;
 
-	*length = sizeof(header) + loads + index->extents.length + chunks;
+	*length = sizeof(header) + loads + disks + index->extents.length + chunks;
 	data = xalloc_pages(*length);
 	p = data;
 	memcpy(p, &header, sizeof(header));
@@ -218,6 +232,9 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 	if (loads)
 		memcpy(p, index->loads, loads);
 	p += loads;
+	if (disks)
+		memcpy(p, index->disks, disks);
+	p += disks;
 	if (index->extents.length)
 		memcpy(p, index->extents.packed, index->extents.length);
 	p += index->extents.length;
@@ -229,28 +246,33 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 int index_unpack(struct index *index, const uint8_t *data, size_t length)
 {
 	struct index_header header;
-	uint64_t loads, chunks;
+	uint64_t loads, disks, chunks;
 
 	memset(index, 0, sizeof(*index));
 	if (length < sizeof(header))
 		return -1;
 	memcpy(&header, data, sizeof(header));
 	loads = (uint64_t)header.nr_loads * sizeof(struct load_range);
+	disks = (uint64_t)header.nr_disks * sizeof(uint64_t);
 	chunks = (uint64_t)header.nr_chunks * sizeof(uint32_t);
 	if (header.extent_bytes > length ||
-	    sizeof(header) + loads + header.extent_bytes + chunks != length)
+	    sizeof(header) + loads + disks + header.extent_bytes + chunks != length)
 		return -1;
 	index->machine = header.machine;
 	index->nr_loads = header.nr_loads;
 	index->nr_chunks = header.nr_chunks;
+	index->nr_disks = header.nr_disks;
 	index->extents.count = header.nr_extents;
 	index->extents.length = (size_t)header.extent_bytes;
 	index->loads = xalloc((size_t)loads);
+	index->disks = xalloc((size_t)disks);
 	index->extents.packed = xalloc(index->extents.length);
 	index->chunk_stored = xalloc((size_t)chunks);
 	data += sizeof(header);
 	memcpy(index->loads, data, (size_t)loads);
 	data += loads;
+	memcpy(index->disks, data, (size_t)disks);
+	data += disks;
 	memcpy(index->extents.packed, data, index->extents.length);
 	data += index->extents.length;
 	memcpy(index->chunk_stored, data, (size_t)chunks);
@@ -366,6 +388,15 @@ static uint64_t super_hash(const struct superblock *super)
 	return XXH64(super, offsetof(struct superblock, hash), 0);
 }
 
+/* What is shown of an image is text, whoever made it. */
+static void printable(char *text, size_t room)
+{
+	text[room - 1] = 0;
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 int image_read_super(struct image *image)
 {
 	struct superblock *super = &image->super;
@@ -385,6 +416,8 @@ int image_read_super(struct image *image)
 			    image->path, super->version, IMAGE_VERSION);
 	if (super->hash != super_hash(super))
 		return fail(KJ_BAD_IMAGE, "%s: damaged (superblock)", image->path);
+	printable(super->release, sizeof(super->release));
+	printable(super->build_id, sizeof(super->build_id));
 	return KJ_OK;
 }
 
@@ -404,7 +437,7 @@ int image_write_super(struct image *image, enum image_state state)
 	return rc ? rc : image_flush(image);
 }
 
-static int check_state(const struct image *image, bool to_resume)
+int image_check_state(const struct image *image, bool to_resume)
 {
 	switch (image->super.state) {
 	case IMAGE_COMPLETE:
@@ -443,8 +476,11 @@ static uint64_t file_size(const struct image *image)
 
 static bool sizes_fit(const struct superblock *super)
 {
+	uint64_t pages = super->data_bytes / PAGE, chunks = super->data_bytes / CHUNK_SIZE + 1;
+	uint64_t most = INDEX_REST_MAX + pages * EXTENT_MAX + chunks * sizeof(uint32_t);
+
 	return super->index_offset >= IMAGE_DATA && !(super->index_offset % PAGE) &&
-		super->index_length && super->index_length <= INDEX_MAX &&
+		super->index_length && super->index_length <= most &&
 		super->index_offset <= super->image_size &&
 		super->index_length <= super->image_size - super->index_offset;
 }
@@ -487,7 +523,7 @@ int image_read_all(struct image *image, bool to_resume)
 	int rc = image_read_super(image);
 
 	if (!rc)
-		rc = check_state(image, to_resume);
+		rc = image_check_state(image, to_resume);
 	if (rc)
 		return rc;
 	if (!sizes_fit(super) || super->algorithm >= ARRAY_SIZE(algorithm_names))

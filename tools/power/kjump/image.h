@@ -6,7 +6,8 @@
  *	4096	chunks: header and up to CHUNK_SIZE bytes of data, compressed,
  *		back to back
  *	...	index, at a multiple of 4096: the machine, PT_LOADs, which parts
- *		of /proc/vmcore the data are, how long each chunk is
+ *		of /proc/vmcore the data are, how long each chunk is, how the
+ *		disks in use began
  *
  * All integers are little endian, as on the machines this is for.
  */
@@ -76,13 +77,15 @@ struct chunk_header {
 	uint64_t hash;			/* of the stored bytes, seeded, see chunk_hash() */
 };
 
-/* The index begins with this, then the PT_LOADs, the extents, the chunks' lengths. */
+/* The index begins with this, then PT_LOADs, disks, extents, the chunks' lengths. */
 struct index_header {
 	uint32_t nr_loads;
 	uint32_t nr_chunks;
 	uint64_t nr_extents;
 	uint64_t extent_bytes;		/* length of the packed list */
 	struct machine machine;
+	uint32_t nr_disks;
+	uint32_t reserved;
 };
 
 /* A PT_LOAD of /proc/vmcore. */
@@ -125,6 +128,8 @@ struct index {
 	struct machine machine;
 	struct load_range *loads;
 	uint32_t nr_loads;
+	uint64_t *disks;		/* see disks.c */
+	uint32_t nr_disks;
 	struct extents extents;
 	uint32_t *chunk_stored;
 	uint32_t nr_chunks;
@@ -147,6 +152,7 @@ struct image {
 	uint64_t room;			/* bytes it may have */
 	bool is_block, direct, shared;
 	enum image_state final;		/* when it is saved; 0: COMPLETE */
+	const char *disks;		/* "MAJ:MIN,..." the saved system has in use */
 	struct superblock super;
 	struct index index;
 };
@@ -161,10 +167,14 @@ int image_flush(struct image *image);
 int image_read_super(struct image *image);
 /* Write it in this state and see that it is on the disk. */
 int image_write_super(struct image *image, enum image_state state);
+/* Whether it is complete, or KJ_BAD_IMAGE; to look at, others are good enough, too. */
+int image_check_state(const struct image *image, bool to_resume);
 /* Superblock and index of an image that is all there; one to resume, or to look at. */
 int image_read_all(struct image *image, bool to_resume);
 
 const char *image_state_name(uint32_t state);
+/* When it was saved. */
+void image_when(const struct image *image, char *text, size_t room);
 const char *image_algorithm_name(uint32_t algorithm);
 bool image_algorithm(const char *name, uint32_t *algorithm);
 void image_new_id(uint8_t *id);
@@ -206,6 +216,17 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 /* A shared-memory image has no superblock before: @id NULL for a new one. */
 int save_vmcore(const char *from, struct image *image, uint32_t algorithm,
 		struct save_result *result);
+
+/* saved.c: images that kjump save makes are marked before their system goes on. */
+int saved_note(const struct image *image);
+int saved_disown(void);
+
+/*
+ * disks.c: how the disks begin that the saved system has in use, and whether they
+ * still begin like that.
+ */
+void disks_note(struct index *index, const char *devices);
+int disks_unchanged(const struct image *image, double wait);
 
 /* extract.c: the ELF core file FILE; replaces nothing unless @force. */
 int extract_image(struct image *image, const char *file, bool force);

@@ -80,9 +80,16 @@ static int not_jumped(int error)
 
 int jump(void)
 {
+	char *last;
+	int rc = KJ_OK;
+
 	fflush(stdout);
 	sync();
-	if (!reboot(LINUX_REBOOT_CMD_KEXEC))
-		return KJ_OK;
-	return not_jumped(errno);
+	if (reboot(LINUX_REBOOT_CMD_KEXEC))
+		return not_jumped(errno);
+	last = jump_file("last");
+	if (!strncmp(last, "test at", 7))
+		rc = fail(KJ_FAILED, "not jumped: a %s (/sys/power/pm_test is set)", last);
+	free(last);
+	return rc;
 }

@@ -65,6 +65,13 @@ const char *human_size(uint64_t bytes, char *buf, size_t len);
 double now_seconds(void);
 unsigned int online_cpus(void);
 
+/*
+ * From here on SIGINT, SIGTERM and SIGHUP wait until check_interrupted() is called,
+ * which fails then: what was begun is cleaned up.
+ */
+void hold_signals(void);
+int check_interrupted(void);
+
 /* progress.c */
 struct progress {
 	const char *doing;

@@ -18,8 +18,11 @@
 /* It ends here, or further if that is needed; never beyond what a kernel can be loaded to. */
 #define WINDOW_DEFAULT	(64 * MB)
 #define WINDOW_MAX	(1024 * MB)
-/* What the peer needs to run, kjump's buffers included. */
-#define WORKING_MEMORY	(24 * MB)
+/*
+ * What the peer needs to run, kjump's buffers included; and for a bitmap and the
+ * index of an image, 256 KB for each GB of RAM.
+ */
+#define WORKING_MEMORY	(24 * MB + machine_ram_size() / 4096)
 
 /* --- the window --------------------------------------------------------- */
 
@@ -125,7 +128,10 @@ static bool passed_on(const char *word)
 	static const char * const not_for_peer[] = {
 		"BOOT_IMAGE=", "initrd=", "root=", "rootfstype=", "rootflags=", "rootdelay=",
 		"rootwait", "ro", "rw", "init=", "resume=", "resume_offset=", "resumedelay=",
-		"resumewait", "noresume", "hibernate=", "crashkernel=", "elfcorehdr=",
+		"resumewait", "noresume", "rdinit=", "ip=", "nfsroot=",
+		/* There is little of it. */
+		"hugepages=", "hugepagesz=", "default_hugepagesz=", "hugetlb_cma=", "cma=",
+		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=", "hibernate=", "crashkernel=", "elfcorehdr=",
 		"kexec_jump_back_entry=", "mem=", "memmap=", "kjump.serve", "kjump.restore",
 		"kjump.restore=",
 	};

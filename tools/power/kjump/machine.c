@@ -9,6 +9,19 @@
 
 enum { EAX, EBX, ECX, EDX };
 
+/* What a hypervisor offers; its leaves have a range of their own. */
+#define HYPERVISOR	0x40000001
+
+static int read_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	if (leaf != HYPERVISOR)
+		return __get_cpuid_count(leaf, subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
+	if (!__get_cpuid(1, &r[EAX], &r[EBX], &r[ECX], &r[EDX]) || !(r[ECX] & 1u << 31))
+		return 0;
+	__cpuid(leaf, r[EAX], r[EBX], r[ECX], r[EDX]);
+	return 1;
+}
+
 /*
  * CPUID words that name features, and the bits in them that say something about
  * the moment instead: what the kernel switched on (OSXSAVE, OSPKE, the local
@@ -22,14 +35,20 @@ static const struct word {
 } words[MACHINE_WORDS] = {
 	{ "1.edx", 1, 0, EDX, 1u << 9 },
 	{ "1.ecx", 1, 0, ECX, 1u << 27 },
+	{ "1.eax", 1, 0, EAX, 0 },		/* family, model, stepping */
 	{ "7.ebx", 7, 0, EBX, 1u << 4 | 1u << 11 },
 	{ "7.ecx", 7, 0, ECX, 1u << 4 },
 	{ "7.edx", 7, 0, EDX, 1u << 11 | 1u << 13 },
+	{ "7.1.eax", 7, 1, EAX, 0 },
 	{ "80000001.ecx", 0x80000001, 0, ECX, 0 },
 	{ "80000001.edx", 0x80000001, 0, EDX, 1u << 9 | 1u << 11 },
 	{ "d.0.eax", 0xd, 0, EAX, 0 },
 	{ "d.1.eax", 0xd, 1, EAX, 0 },
+	{ "80000007.edx", 0x80000007, 0, EDX, 0 },
 	{ "80000008.eax", 0x80000008, 0, EAX, 0xffff0000 },
+	{ "80000008.ebx", 0x80000008, 0, EBX, 0 },
+	{ "80000021.eax", 0x80000021, 0, EAX, 0 },
+	{ "40000001.eax", HYPERVISOR, 0, EAX, 0 },
 };
 
 void machine_features(struct machine *m)
@@ -46,8 +65,7 @@ void machine_features(struct machine *m)
 		const struct word *w = &words[i];
 
 		m->words[i] = 0;
-		if (__get_cpuid_count(w->leaf, w->subleaf, &r[EAX], &r[EBX],
-				      &r[ECX], &r[EDX]))
+		if (read_cpuid(w->leaf, w->subleaf, r))
 			m->words[i] = r[w->reg] & ~w->varying;
 	}
 }
@@ -127,7 +145,7 @@ int machine_ram(const char *iomem, struct mem_range **ranges)
 {
 	char *text = read_text(iomem ? iomem : "/proc/iomem");
 	char *line, *rest = text;
-	unsigned int n = 0, room = 0;
+	unsigned int n = 0, room = 0, whole = 0, i;
 
 	*ranges = NULL;
 	if (!text)
@@ -141,20 +159,27 @@ int machine_ram(const char *iomem, struct mem_range **ranges)
 		    sscanf(line, "%llx-%llx : %n", &start, &end, &used) != 2 ||
 		    !used || strcmp(line + used, "System RAM"))
 			continue;
-		start = align_up(start, PAGE);
-		end = (end + 1) / PAGE * PAGE;
-		if (start >= end)
-			continue;
 		if (n == room) {
 			room = room ? 2 * room : 16;
 			*ranges = xrealloc(*ranges, room * sizeof(**ranges));
 		}
 		(*ranges)[n].start = start;
-		(*ranges)[n++].end = end;
+		(*ranges)[n++].end = end + 1;
 	}
 	free(text);
+	/* What touches is one, though it be cut within a page. */
+	n = merge_ranges(*ranges, n);
+	for (i = 0; i < n; i++) {
+		uint64_t first = align_up((*ranges)[i].start, PAGE);
+		uint64_t last = (*ranges)[i].end / PAGE * PAGE;
+
+		if (first >= last)
+			continue;
+		(*ranges)[whole].start = first;
+		(*ranges)[whole++].end = last;
+	}
 	/* Only root is told the addresses; everybody else reads zeros. */
-	return n ? (int)merge_ranges(*ranges, n) : -1;
+	return whole ? (int)whole : -1;
 }
 
 uint64_t machine_ram_size(void)

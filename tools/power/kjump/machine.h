@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MACHINE_WORDS	10
+#define MACHINE_WORDS	16
 
 struct machine {
 	uint32_t nr_cpus;

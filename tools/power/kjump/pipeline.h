@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * Memory: (2 * WORKERS_MAX + 2) jobs with two buffers each, about 5.5 MB with
- * chunks of 512 KB. The man page states the sum of everything.
+ * Memory: (2 * WORKERS_MAX + 2) jobs with two buffers each, 10 MB with chunks of
+ * 512 KB. The man page states the sum of everything.
  */
 #define WORKERS_MAX	4u
 #define JOBS_MAX	(2 * WORKERS_MAX + 2)

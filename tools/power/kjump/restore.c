@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 /* --- is it for this machine --------------------------------------------- */
 
@@ -82,6 +83,8 @@ int restore_check_machine(const struct image *image)
 
 /* --- loading it --------------------------------------------------------- */
 
+#define BUSY_TRIES	100
+
 struct loader {
 	struct image *image;
 	struct kexec_segment segments[KEXEC_SEGMENTS_MAX];
@@ -113,12 +116,18 @@ static int load_failed(int error)
 static int load_call(struct loader *l, bool more)
 {
 	unsigned long flags = KEXEC_PRESERVE_CONTEXT;
-	int error;
+	int tries, error;
 
 	flags |= l->begun ? KEXEC_LOAD_CONTINUE : 0;
 	flags |= more ? KEXEC_LOAD_MORE : 0;
-	error = kexec_load_call(more ? 0 : (unsigned long)l->image->super.entry,
-				l->nr_segments, l->segments, flags);
+	for (tries = 0; tries < BUSY_TRIES; tries++) {
+		error = kexec_load_call(more ? 0 : (unsigned long)l->image->super.entry,
+					l->nr_segments, l->segments, flags);
+		/* Who else is at work with kexec is done soon; the load is not lost. */
+		if (error != -EBUSY || !l->begun)
+			break;
+		usleep(10 * 1000);
+	}
 	l->nr_segments = 0;
 	l->begun = true;
 	return error ? load_failed(error) : KJ_OK;
@@ -290,13 +299,11 @@ int restore_jump(struct image *image)
 {
 	int rc = image_write_super(image, IMAGE_USED);
 
-	if (rc) {
-		kexec_unload();
-		return rc;
+	if (!rc) {
+		rc = jump();
+		if (!rc)
+			rc = fail(KJ_PEER, "the resumed system jumped back here");
 	}
-	rc = jump();
-	if (!rc)
-		rc = fail(KJ_PEER, "the resumed system jumped back here");
 	if (rc != KJ_PEER) {
 		kexec_unload();
 		if (image_write_super(image, IMAGE_COMPLETE))

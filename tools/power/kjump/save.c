@@ -183,12 +183,19 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 	rc = image_write_super(image, IMAGE_WRITING);
 	if (!rc)
 		rc = write_chunks(&s);
+	/* Late, as opening a disk may wait for its controller. */
+	if (!rc)
+		disks_note(&image->index, image->disks);
 	if (!rc)
 		rc = write_index(image);
 	if (!rc)
 		rc = image_flush(image);
-	if (!rc)
+	if (!rc) {
 		rc = image_write_super(image, image->final ? image->final : IMAGE_COMPLETE);
+		/* It may be on the disk all the same. */
+		if (rc)
+			image_write_super(image, IMAGE_WRITING);
+	}
 	if (rc)
 		return rc;
 	if (!image->is_block && !image->shared &&

@@ -12,6 +12,9 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
+/* Going back can fail for a moment: a device that is busy, an event that woke us. */
+#define RETRY_SECONDS	1
+
 /* Disks are found in the background while the peer boots. */
 #define DEVICE_SECONDS	30
 
@@ -38,6 +41,8 @@ static int go_back(void)
 {
 	int rc = load_way_back();
 
+	if (!rc)
+		rc = saved_disown();
 	return rc ? rc : jump();
 }
 
@@ -93,7 +98,8 @@ static int save_as_asked(const struct message *m, struct message *reply,
 			 enum image_state final)
 {
 	char *id = message_get(m, "id"), *compress = message_get(m, "compress");
-	char *device = message_get(m, "device");
+	char *device = message_get(m, "device"), *disks = message_get(m, "disks");
+	uint64_t room = message_number(m, "room");
 	uint32_t algorithm = IMAGE_COMPRESS_DEFAULT;
 	struct image image = { .fd = -1 };
 	struct save_result result;
@@ -108,6 +114,10 @@ static int save_as_asked(const struct message *m, struct message *reply,
 		image_new_id(image.super.id);
 	}
 	image.final = final;
+	image.disks = disks;
+	/* The partition table may have been changed since this kernel read it. */
+	if (room && image.room > room)
+		image.room = room;
 	if (!rc)
 		rc = save_vmcore(VMCORE, &image, algorithm, &result);
 	if (!rc) {
@@ -117,23 +127,26 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	} else if (!id && rc == KJ_REFUSED) {
 		message_add(reply, "too_small", "1");
 	}
-	/* If the last write failed, it may be on the disk all the same. */
-	if (rc && id && image.super.state == final)
-		image_write_super(&image, IMAGE_WRITING);
 	image_close(&image);
+	free(disks);
 	free(id);
 	free(compress);
 	free(device);
 	return rc;
 }
 
-static void power_off(const struct message *m)
+static void power_off(const struct message *m, const struct message *saved)
 {
-	char *after = message_get(m, "after");
+	char *after = message_get(m, "after"), *took = message_get(saved, "seconds");
 	bool again = after && !strcmp(after, "reboot");
+	char size[32], packed[32];
 
+	human_size(message_number(saved, "bytes"), size, sizeof(size));
+	human_size(message_number(saved, "image"), packed, sizeof(packed));
+	step("saved %s as %s in %s s; %s", size, packed, took ? took : "?",
+	     again ? "rebooting" : "powering off");
 	free(after);
-	step(again ? "saved; rebooting" : "saved; powering off");
+	free(took);
 	sync();
 	reboot(again ? RB_AUTOBOOT : RB_POWER_OFF);
 	/* No way to power off: the image is complete, so nothing may run on. */
@@ -160,7 +173,7 @@ static bool serve_once(void)
 	} else if (!strcmp(action, ACTION_HIBERNATE)) {
 		rc = save_as_asked(&m, &reply, IMAGE_COMPLETE);
 		if (!rc)
-			power_off(&m);
+			power_off(&m, &reply);
 	} else if (!strcmp(action, ACTION_SNAPSHOT)) {
 		rc = save_as_asked(&m, &reply, IMAGE_SNAPSHOT);
 	} else if (strcmp(action, ACTION_READY)) {
@@ -182,21 +195,27 @@ static bool serve_once(void)
 	return back;
 }
 
+/* Nobody may be there to try again, and the first kernel waits. */
+static int go_back_at_last(void)
+{
+	for (;;) {
+		int rc = go_back();
+
+		if (!rc || rc == KJ_NONE || rc == KJ_REFUSED)
+			return rc;
+		fprintf(stderr, "kjump: %s; trying again\n", fail_text());
+		fail_clear();
+		sleep(RETRY_SECONDS);
+	}
+}
+
 static int serve(bool back_first)
 {
-	int rc;
+	int rc = back_first ? go_back() : KJ_OK;
 
-	if (back_first) {
-		rc = go_back();
-		if (rc)
-			return rc;
-	}
-	while (serve_once()) {
-		rc = go_back();
-		if (rc)
-			return rc;
-	}
-	return KJ_OK;
+	while (!rc && serve_once())
+		rc = go_back_at_last();
+	return rc;
 }
 
 static int need_preserved(void)

@@ -8,10 +8,25 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define SHARED		KEXEC_JUMP_SYSFS "shared"
 #define SHARED_SIZE	KEXEC_JUMP_SYSFS "shared_size"
+
+int shared_lock(void)
+{
+	int fd = open(SHARED, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail(KJ_FAILED, SHARED ": %s", strerror(errno));
+	/* Held until this program ends. */
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return fail(KJ_REFUSED, "another kjump is at work; wait until it has ended");
+	}
+	return KJ_OK;
+}
 
 uint64_t shared_size(void)
 {

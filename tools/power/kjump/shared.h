@@ -12,6 +12,8 @@ struct message {
 	char text[MESSAGE_SIZE];
 };
 
+/* One kjump at a time jumps here: KJ_REFUSED if another one is at it. */
+int shared_lock(void);
 uint64_t shared_size(void);
 /* At least this many bytes; more is given back. 0 frees it. */
 int shared_resize(uint64_t size);

@@ -34,7 +34,7 @@ static void put_json(const char *text)
 /* --- images ------------------------------------------------------------- */
 
 struct listing {
-	bool json;
+	bool json, all;			/* all: of all devices */
 	unsigned int count;
 };
 
@@ -60,14 +60,13 @@ static void image_as_json(const struct image *image, const char *path)
 static void image_as_text(const struct image *image, const char *path)
 {
 	const struct superblock *s = &image->super;
-	char size[32], packed[32], when[32] = "";
-	time_t saved_at = (time_t)s->saved_at;
+	char size[32], packed[32], when[32];
 
 	if (s->state == IMAGE_PREPARED || s->state == IMAGE_WRITING) {
 		step("%s: an image, %s", path, image_state_name(s->state));
 		return;
 	}
-	strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime(&saved_at));
+	image_when(image, when, sizeof(when));
 	step("%s: an image, %s: %s of %s, as %s (%s), saved %s", path, image_state_name(s->state),
 	     human_size(s->data_bytes, size, sizeof(size)), *s->release ? s->release : "a kernel",
 	     human_size(s->image_size, packed, sizeof(packed)),
@@ -81,6 +80,13 @@ static int show_image(const char *path, struct listing *l)
 
 	if (!rc)
 		rc = image_read_super(&image);
+	if (rc == KJ_BAD_IMAGE && l->json && l->all) {
+		fputs(l->count++ ? ", {\"path\": " : "{\"path\": ", stdout);
+		put_json(path);
+		fputs(", \"state\": \"damaged\", \"why\": ", stdout);
+		put_json(fail_text());
+		putchar('}');
+	}
 	if (!rc) {
 		if (l->json && l->count)
 			fputs(", ", stdout);
@@ -183,6 +189,7 @@ int verb_status(int argc, char **argv)
 	} else {
 		kernel_as_text();
 	}
+	l.all = true;
 	device_for_each(visit, &l);
 	if (l.json)
 		puts("]}");

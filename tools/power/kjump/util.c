@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,28 @@ ssize_t pwrite_full(int fd, const void *buf, size_t len, uint64_t offset)
 		done += (size_t)n;
 	}
 	return (ssize_t)done;
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+void hold_signals(void)
+{
+	static const int held[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = note_signal, .sa_flags = SA_RESTART };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+		sigaction(held[i], &sa, NULL);
+}
+
+int check_interrupted(void)
+{
+	return interrupted ? fail(KJ_FAILED, "interrupted") : KJ_OK;
 }
 
 char *read_text(const char *path)

@@ -4,6 +4,7 @@
 #include "conf.h"
 #include "device.h"
 #include "image.h"
+#include "kexec.h"
 #include "restore.h"
 #include "shared.h"
 #include "vmcore.h"
@@ -14,6 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* How long disks may take to appear that a saved system has in use. */
+#define DISK_SECONDS	10
+
 enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_COMPRESS, OPT_LIST, OPT_CHECK, OPT_WAIT };
 
 /* --- save --------------------------------------------------------------- */
@@ -22,11 +26,12 @@ static const char save_help[] =
 	"kjump save [--force] [--compress=lz4|zstd|none] TARGET\n\n"
 	"In a kernel that was jumped to: save the kernel that jumped, an image of it,\n"
 	"to TARGET: a partition of its own, or a file. Then power off, and at the next\n"
-	"boot \"kjump restore\" resumes it; or go back with \"kjump back\".\n\n"
+	"boot \"kjump restore\" resumes it. Or go back with \"kjump back\": then the image is\n"
+	"marked as a snapshot, to look at, not to resume.\n\n"
 	"  --force      overwrite what is on TARGET, whatever it is; not if it is in use\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
-static int save_to(const char *from, const char *target, uint32_t algorithm)
+static int save_to(const char *from, const char *target, uint32_t algorithm, const char *disks)
 {
 	bool is_new = access(target, F_OK);
 	struct save_result result;
@@ -36,8 +41,11 @@ static int save_to(const char *from, const char *target, uint32_t algorithm)
 
 	if (!rc) {
 		image_new_id(image.super.id);
+		image.disks = disks;
 		rc = save_vmcore(from, &image, algorithm, &result);
 	}
+	if (!rc && !strcmp(from, VMCORE))
+		rc = saved_note(&image);
 	/* A file that was not there before is not left behind in pieces. */
 	if (rc && is_new && image.fd >= 0)
 		unlink(target);
@@ -47,6 +55,19 @@ static int save_to(const char *from, const char *target, uint32_t algorithm)
 	step("saved %s as %s in %.2f s", human_size(result.data_bytes, size, sizeof(size)),
 	     human_size(result.image_size, packed, sizeof(packed)), result.seconds);
 	return KJ_OK;
+}
+
+/* Without a word from the first kernel, what is on a device may be mounted there. */
+static int check_unknown(const char *target)
+{
+	int rc = device_check(target, NULL, false);
+
+	if (rc != KJ_REFUSED)
+		return rc;
+	fail_clear();
+	return fail(KJ_REFUSED,
+		    "%s may be in use by the preserved kernel, which did not say what it uses: jump with kjump switch, or clear the first 128 KB of %s by other means",
+		    target, target);
 }
 
 int verb_save(int argc, char **argv)
@@ -63,7 +84,7 @@ int verb_save(int argc, char **argv)
 	struct vmcore core;
 	bool force = false;
 	struct conf conf;
-	char *busy;
+	char *busy, *disks;
 	int c, rc = conf_read(&conf);
 
 	if (rc)
@@ -86,9 +107,15 @@ int verb_save(int argc, char **argv)
 		return rc;
 	message_read(&message);
 	busy = message_get(&message, "busy");
+	disks = message_get(&message, "disks");
 	rc = device_check(argv[optind], busy, force);
+	if (!rc && force && !busy && !strcmp(from, VMCORE))
+		rc = check_unknown(argv[optind]);
+	if (!rc)
+		rc = save_to(from, argv[optind], conf.compress, disks);
 	free(busy);
-	return rc ? rc : save_to(from, argv[optind], conf.compress);
+	free(disks);
+	return rc;
 }
 
 /* --- extract ------------------------------------------------------------ */
@@ -130,21 +157,24 @@ int verb_extract(int argc, char **argv)
 /* --- restore ------------------------------------------------------------ */
 
 static const char restore_help[] =
-	"kjump restore [--list] [--check] [--wait=SECONDS] [DEVICE]\n\n"
+	"kjump restore [--list] [--check] [--force] [--wait=SECONDS] [DEVICE]\n\n"
 	"Resume the system that was saved on DEVICE (or in a file): best from the\n"
 	"initramfs, before any file system is mounted. Without DEVICE, all block devices\n"
 	"are searched for an image. Everything is checked first, and the image is loaded\n"
-	"and checked entirely before this system is left. An image is good for one resume.\n\n"
+	"and checked entirely before this system is left. An image is good for one resume,\n"
+	"and only as long as nobody else has mounted the disks it has in use.\n\n"
 	"  --list       only list the devices with images\n"
 	"  --check      only check: can the image be resumed here?\n"
+	"  --force      although file systems are mounted here, or disks are not as that\n"
+	"               system left them: what they hold will be damaged\n"
 	"  --wait       wait that long for devices to appear (default 5)\n";
 
 /* What a search found. */
 struct search {
 	bool print;
-	unsigned int images, complete, half;
+	unsigned int images, complete;
 	char *path;			/* of a complete one */
-	char *half_path;
+	char *bad;			/* what is wrong with another one */
 };
 
 static int look_at(void *ctx, const char *path)
@@ -152,31 +182,29 @@ static int look_at(void *ctx, const char *path)
 	struct search *s = ctx;
 	struct image image;
 	char when[32] = "";
-	time_t saved_at;
 	int rc;
 
 	rc = image_open(&image, path, false);
 	if (!rc)
 		rc = image_read_super(&image);
-	fail_clear();
-	if (!rc) {
-		s->images++;
-		saved_at = (time_t)image.super.saved_at;
-		if (saved_at)
-			strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime(&saved_at));
-		if (s->print)
-			step("%s: %s %s %s", path, image_state_name(image.super.state),
-			     image.super.release, when);
-		if (image.super.state == IMAGE_COMPLETE) {
-			s->complete++;
-			free(s->path);
-			s->path = xasprintf("%s", path);
-		} else if (image.super.state == IMAGE_WRITING) {
-			s->half++;
-			free(s->half_path);
-			s->half_path = xasprintf("%s", path);
-		}
+	if (!rc && s->print) {
+		image_when(&image, when, sizeof(when));
+		step("%s: %s %s %s", path, image_state_name(image.super.state),
+		     image.super.release, when);
+	} else if (rc == KJ_BAD_IMAGE && s->print) {
+		step("%s", fail_text());
 	}
+	s->images += !rc || rc == KJ_BAD_IMAGE;
+	if (!rc && image.super.state == IMAGE_COMPLETE) {
+		s->complete++;
+		free(s->path);
+		s->path = xasprintf("%s", path);
+	} else if (!rc && image.super.state != IMAGE_USED && image.super.state != IMAGE_SNAPSHOT) {
+		rc = image_check_state(&image, true);
+	}
+	if (rc == KJ_BAD_IMAGE && !s->bad)
+		s->bad = xasprintf("%s", fail_text());
+	fail_clear();
 	image_close(&image);
 	return 0;
 }
@@ -205,17 +233,15 @@ static int find_image(double wait, char **path)
 			*path = s.path;
 			return KJ_OK;
 		}
-		if (s.half || now_seconds() >= until)
-			return s.half ?
-				fail(KJ_BAD_IMAGE,
-				     "%s: half-written: the machine stopped while it was being saved",
-				     s.half_path) :
+		if (now_seconds() >= until)
+			return s.bad ? fail(KJ_BAD_IMAGE, "%s", s.bad) :
 				fail(KJ_NONE, "no image to restore on any block device");
+		free(s.bad);
 		usleep(100 * 1000);
 	}
 }
 
-static int restore_from(const char *path, bool check)
+static int restore_from(const char *path, bool check, bool force)
 {
 	struct image image;
 	int rc = image_open(&image, path, !check);
@@ -224,16 +250,21 @@ static int restore_from(const char *path, bool check)
 		rc = image_read_all(&image, true);
 	if (!rc)
 		rc = restore_check_machine(&image);
-	if (!rc && check)
-		rc = restore_check_data(&image);
+	if (!rc && !check && !force)
+		rc = device_none_written();
+	if (!rc)
+		rc = check ? restore_check_data(&image) : restore_load(&image);
+	/* By now the disks had some time to appear. */
+	if (!rc && !force) {
+		rc = disks_unchanged(&image, DISK_SECONDS);
+		if (rc && !check)
+			kexec_unload();
+	}
 	if (!rc && check)
 		step("%s can be resumed here", path);
 	if (!rc && !check) {
-		rc = restore_load(&image);
-		if (!rc) {
-			step("resuming");
-			rc = restore_jump(&image);
-		}
+		step("resuming");
+		rc = restore_jump(&image);
 	}
 	image_close(&image);
 	return rc;
@@ -246,9 +277,10 @@ int verb_restore(int argc, char **argv)
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "check", no_argument, NULL, OPT_CHECK },
 		{ "wait", required_argument, NULL, OPT_WAIT },
+		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
-	bool list = false, check = false;
+	bool list = false, check = false, force = false;
 	uint64_t wait = 5;
 	char *found = NULL;
 	int c, rc;
@@ -258,6 +290,8 @@ int verb_restore(int argc, char **argv)
 			list = true;
 		else if (c == OPT_CHECK)
 			check = true;
+		else if (c == OPT_FORCE)
+			force = true;
 		else if (c == OPT_WAIT && !parse_size(optarg, &wait))
 			return usage(argv[0], "no number of seconds: \"%s\"", optarg);
 	}
@@ -269,11 +303,11 @@ int verb_restore(int argc, char **argv)
 	if (optind < argc) {
 		if (!device_wait(argv[optind], (double)wait))
 			return fail(KJ_NONE, "%s is not there", argv[optind]);
-		return restore_from(argv[optind], check);
+		return restore_from(argv[optind], check, force);
 	}
 	rc = find_image((double)wait, &found);
 	if (!rc)
-		rc = restore_from(found, check);
+		rc = restore_from(found, check, force);
 	free(found);
 	return rc;
 }
