@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """What several tests do with a guest: give it work, load a peer, jump, look."""
+import base64
 import contextlib
+import gzip
+import pathlib
 import re
 import subprocess
 
 from kjlab.echo import EchoServer
 
 MB = 1 << 20
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.
 MEM_MAX = 0x3ffffff
@@ -17,7 +21,7 @@ JUMP = "kexec -e -x"
 def load_command(g, append="", mem_max=MEM_MAX, options=""):
     """The command that loads the same kernel as the peer, as the mission's example does."""
     return (f"kexec --load-preserve-context --no-checks /boot/bzImage --mem-min=0x100000 --mem-max={mem_max:#x} "
-            f"{options} --initrd=/boot/rootfs.gz --append='{g.peer_line('B', append=append)}'")
+            f"{options} --initrd=/boot/initramfs.gz --append='{g.peer_line('B', append=append)}'")
 
 
 def load_kernel(g, **kw):
@@ -70,6 +74,37 @@ def dmesg(g, pattern):
 
 def fields(line):
     return dict(re.findall(r"(\w+)=(\w+)", line))
+
+
+class Console:
+    """What programs say on QEMU's debug console; qemu_args are for the guest."""
+
+    def __init__(self, tmp):
+        self.path, self.heard = tmp / "debugcon", 0
+        self.qemu_args = ["-debugcon", f"file:{self.path}"]
+
+    def said(self):
+        """What was said since the last time."""
+        text = self.path.read_text(errors="replace")
+        new, self.heard = text[self.heard:], len(text)
+        return new
+
+
+def assemble(variant, name, at, tmp, *defines):
+    """One of tests/programs, linked for an address: (ELF file, flat file)."""
+    m32, emulation = ("-m64", "elf_x86_64") if variant == "x86_64" else ("-m32", "elf_i386")
+    obj, elf, flat = (tmp / f"{name}.{x}" for x in ("o", "elf", "bin"))
+    for cmd in (["gcc", m32, "-c", "-Wa,--fatal-warnings", *defines, PROGRAMS / f"{name}.S", "-o", obj],
+                ["ld", "-m", emulation, f"-Ttext={at:#x}", obj, "-o", elf],
+                ["objcopy", "-O", "binary", "-j", ".text", elf, flat], ["strip", elf]):
+        subprocess.run(cmd, check=True)
+    return elf, flat
+
+
+def put_file(g, file, path):
+    """Copy a small file into the guest."""
+    text = base64.b64encode(gzip.compress(file.read_bytes())).decode()
+    g.run(f"echo {text} | base64 -d | gunzip >{path}").check()
 
 
 class Work:

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """A system is saved, the machine is switched off and on, and the system goes on."""
+import json
+
 import pytest
 
-from jumps import JUMP, Work, fields, load_kernel, sysfs
-from images import (BAD_IMAGE, DEVICE, NONE, PEER, REFUSED, RESTORE, Clock, boot_fresh, check_fill, check_free,
-                    fill, hibernate, load_stored, make_disk, meminfo, resume, store, store_disk)
+from jumps import JUMP, Work, fields, load_kernel, ranges, sysfs
+from images import (BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, PEER, REFUSED, RESTORE, Clock, boot_fresh,
+                    check_fill, check_free, fill, hibernate, load_stored, meminfo, resume, rss, store,
+                    store_disk)
+from kjlab.guest import partitioned
+from kjlab.util import BUILD
 
 CYCLES = 10
 
@@ -45,15 +50,29 @@ def test_stock_tools(boot, variant, tmp_path):
 @pytest.mark.parametrize("smp, full", [(1, False), (4, True)], ids=["little", "90-percent"])
 def test_kjump(boot, variant, smp, full, tmp_path):
     """The same with one command, whatever memory holds."""
-    g = boot(variant, smp=smp, blank=640, workdir=tmp_path)
+    machine_mb = 1536 if full else 512
+    partitioned(tmp_path / "blank.img", machine_mb + 128)
+    partition = f"{DEVICE}1"
+    g = boot(variant, smp=smp, memory=f"{machine_mb}M", blank=machine_mb + 128, workdir=tmp_path)
     work = at_home(g, mb=8, tmpfs_mb=16)
     there, clock = processes(g), Clock(g)
+    # The peer has the example's own initramfs.
+    g.run("kjump load --ready --initrd=/boot/rootfs.gz", timeout=120).check()
     if full:
-        g.run("kjump load --ready", timeout=120).check()
-        fill(g, 0.9)
+        # What the peer has is not in use by this system, nor are tables the kernel is not told of.
+        memory = meminfo(g)["MemTotal"]
+        peer = sum(end + 1 - start for start, end in ranges(sysfs(g, "image_window"))) // 1024
+        fill(g, memory // 10 - peer - 8192)
         work.check()
-    hibernate(g)
-    work.g = g = resume(boot, g)
+    # Not the disk: it has a partition table.
+    r = g.run(f"kjump hibernate {DEVICE}")
+    assert r.rc == REFUSED and "holds a partition table" in r.out, r
+    hibernate(g, f"kjump hibernate {partition}")
+    # C has it, too.
+    work.g = g = resume(boot, g, append=f"kjump.restore={partition}", initrd=BUILD / variant / "rootfs.gz")
+    if full:
+        image = json.loads(g.run(f"kjump status --json {partition}").check().out)
+        assert image["data_bytes"] >= 0.9 * memory * 1024
     assert "resumed" in g.transcript.decode()
     clock.check(g)
     assert processes(g) == there
@@ -66,6 +85,24 @@ def test_kjump(boot, variant, smp, full, tmp_path):
     if not full:
         g.run("kjump load --ready", timeout=120).check()
         assert sysfs(g, "last") == "ok"
+    work.end()
+
+
+@pytest.mark.parametrize("variant, other", [("i386", "i386-pae"), ("i386-pae", "i386")])
+def test_another_kernel_resumes(boot, variant, other, tmp_path):
+    """An image holds its kernel: another one, with other page tables, can load it."""
+    g = boot(variant, smp=2, memory="256M", blank=320, workdir=tmp_path)
+    work = at_home(g, mb=8, tmpfs_mb=16)
+
+    def check_kernel():
+        """Its direct mapping is made of pages of another size."""
+        size = "2M" if variant == "i386-pae" else "4M"
+        assert g.run("grep -o 'DirectMap[24]M' /proc/meminfo").out == f"DirectMap{size}"
+
+    check_kernel()
+    hibernate(g)
+    work.g = g = resume(boot, g, kernel=BUILD / other / "bzImage", initrd=BUILD / other / "initramfs.gz")
+    check_kernel()
     work.end()
 
 
@@ -193,8 +230,14 @@ def test_refused_before_anything_is_lost(boot, variant, tmp_path):
     # Cut off, as by a smaller disk.
     for cut in 4096, 6 << 20:
         c.run(f"dd if={DEVICE} of=/tmp/cut bs=4096 count={cut // 4096} 2>/dev/null").check()
-        r = c.run("kjump restore /tmp/cut; rm /tmp/cut", timeout=60)
-        assert r.rc == 0 and "damaged" in r.out or "cut off" in r.out, r
+        r = c.run("kjump restore /tmp/cut", timeout=60)
+        assert r.rc == BAD_IMAGE and "damaged (cut off" in r.out, r
+    c.run("rm /tmp/cut").check()
+    # This kernel cannot go at the last moment: it goes on, and the image stays good.
+    c.run("echo devices >/sys/kernel/debug/kexec_jump/fail_step").check()
+    r = c.run(f"tsctime kjump restore {DEVICE}", timeout=60)
+    assert r.rc == FAILED and "the jump failed: Input/output error" in r.out, r
+    assert rss(r.out) < MEMORY_BOUND
     assert c.run("cat /sys/kernel/kexec_jump/image_entry /sys/kernel/kexec_jump/jumps").out == "0x0\n0"
     check_free(c, before, 8192)
     c.run(f"kjump restore --check {DEVICE}", timeout=60).check()
@@ -210,3 +253,22 @@ def test_refused_before_anything_is_lost(boot, variant, tmp_path):
     c.close()
     c, said = boot_fresh(boot, g)
     assert "used" in said
+
+
+def test_changed_disks(boot, variant, tmp_path):
+    """Somebody booted without resuming, and worked: what A has in its memory fits the disks no more."""
+    g = boot(variant, smp=2, memory="192M", blank=256, net=False, workdir=tmp_path)
+    g.run("lab-disks").check()
+    hibernate(g)
+    c, said = boot_fresh(boot, g, append="kjump.restore=/dev/nothing")
+    c.run(f"kjump restore --check {DEVICE}", timeout=60).check()
+    c.run("lab-disks").check()
+    r = c.run(f"kjump restore {DEVICE}")
+    assert r.rc == REFUSED and "this system is at work" in r.out and "mounted on /mnt/" in r.out, r
+    c.run("lab-disks -u").check()
+    for check in "--check", "":
+        r = c.run(f"kjump restore {check} {DEVICE}", timeout=60)
+        # The fourth has /boot, which nobody can write to.
+        assert r.rc == BAD_IMAGE and "3 of 4 disks or partitions" in r.out, r
+    assert c.run("cat /sys/kernel/kexec_jump/image_entry /sys/kernel/kexec_jump/jumps").out == "0x0\n0"
+    c.power_off()

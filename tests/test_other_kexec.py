@@ -10,7 +10,7 @@ def test_kexec(boot, variant):
     g = boot(variant, smp=2, net=False)
     total = int(g.run("awk '/MemTotal/ {print $2}' /proc/meminfo").out)
     g.run("lab-disks").check()
-    g.run(f"kexec -l /boot/bzImage --initrd=/boot/rootfs.gz --append='{g.peer_line('B')}'").check()
+    g.run(f"kexec -l /boot/bzImage --initrd=/boot/initramfs.gz --append='{g.peer_line('B')}'").check()
     g.jump("kexec -e", to="B")
     assert "kexec_jump_back_entry" not in g.run("cat /proc/cmdline").out
     assert int(sysfs(g, "jump_back_entry"), 0) == 0
@@ -24,7 +24,7 @@ def test_crash_kernel(boot, variant):
     """kexec -p: the crash kernel starts and finds the crashed one's memory."""
     g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M",
              allow=["Kernel panic - not syncing: sysrq", "Call Trace:"])
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/rootfs.gz "
+    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.gz "
           f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
     assert g.run("cat /sys/kernel/kexec_crash_loaded").out == "1"
     g.run("echo crashed-here >/tmp/mark").check()

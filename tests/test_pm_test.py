@@ -57,10 +57,10 @@ def test_hibernation_going_on(boot, variant):
     """Whoever has /dev/snapshot open is hibernating: only one at a time."""
     g = boot(variant, smp=2, disks=False, net=False)
     load_kernel(g)
-    g.run("sleep 1000 </dev/snapshot & echo $! >/tmp/pid; usleep 100000").check()
+    g.run("sleep 1000 </dev/snapshot & echo $! >/tmp/pid; until pidof sleep; do usleep 50000; done").check()
     assert reboot(g) == [errno.EBUSY]
     assert sysfs(g, "last") == f"error -{errno.EBUSY} at notifiers"
-    g.run("kill $(cat /tmp/pid); usleep 100000").check()
+    g.run("kill $(cat /tmp/pid); while pidof sleep; do usleep 50000; done").check()
     g.jump("kjreboot", to="B")
     load_way_back(g)
     g.jump("kjreboot", to="A")

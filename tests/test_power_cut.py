@@ -4,6 +4,7 @@
 What follows a cut is tried with machines whose state QEMU saved once: A ready to
 hibernate, and C, freshly booted, which has found nothing to resume.
 """
+import json
 import os
 import random
 import struct
@@ -15,10 +16,11 @@ import pytest
 from kjlab.guest import PROMPT
 
 from jumps import Work, sysfs
+from images import hibernate, host_kjump, resume
 
 # KJ_SEED=N repeats a run, as far as the host's timing allows.
 SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
-CUTS = 10                       # of each kind, on each kernel
+CUTS = 20                       # of each kind, on each kernel: 40 while saving, 40 while resuming
 PREPARED, WRITING, COMPLETE, USED = 1, 2, 3, 4
 REFUSED = {PREPARED: "only prepared", WRITING: "half-written", USED: "already used"}
 DISK = "/dev/vdb"
@@ -80,7 +82,8 @@ class Lab:
         before = self.super()
         a.send(f"kjump hibernate {DISK}")
         until = time.monotonic() + 60
-        while self.super() == before and time.monotonic() < until:
+        while self.super() == before:
+            assert time.monotonic() < until, "nothing is written"
             time.sleep(0.002)
         return time.monotonic()
 
@@ -121,7 +124,7 @@ def cut(g, seconds):
 
 
 def moments(kind, duration):
-    """One in each tenth of it and a bit more, in any order."""
+    """One in each of as many parts of it and a bit more, in any order."""
     rng = random.Random(f"{SEED} {kind}")
     return [(i + rng.random()) * duration * 1.05 / CUTS for i in rng.sample(range(CUTS), CUTS)]
 
@@ -143,13 +146,120 @@ def test_cuts(boot, variant, tmp_path):
         print(f"resuming, cut after {moment:.3f} s: the image is {found}, then {came}")
         assert came == ("old" if found == COMPLETE else None)
 
+    states = set()
     for moment in moments("save", lab.save_time):
         lab.use_old_image()
         a = lab.go_on("A")
         begun = lab.save(a, "new")
         cut(a, begun + moment - time.monotonic())
         found = lab.state()
+        states.add(found)
         assert found in (PREPARED, WRITING, COMPLETE)
         came = lab.next_boot()
         print(f"saving, cut after {moment:.3f} s: the image is {found}, then {came}")
         assert came == ("new" if found == COMPLETE else None)
+    assert WRITING in states
+
+
+# --- disks that lose what they were not told to keep ---------------------------
+
+WRITE_LOG_MAGIC, LOG_SECTOR = 0x6a736677736872, 512
+LOG_FLUSH, LOG_DISCARD = 1, 4
+
+
+def logged_disk(tmp, log):
+    """QEMU's arguments for a disk /dev/vdb whose writes and flushes are noted, in order."""
+    log.touch()
+    return ["-blockdev", "driver=blklogwrites,node-name=logged,file.driver=file,"
+            f"file.filename={tmp / 'logged.img'},log.driver=file,log.filename={log}",
+            "-device", "virtio-blk-pci,drive=logged"]
+
+
+def read_log(path):
+    """[(offset, data) of a write, or None for a flush]"""
+    raw, found = path.read_bytes(), []
+    magic, _, number, sector = struct.unpack_from("<QQQI", raw)
+    assert (magic, sector) == (WRITE_LOG_MAGIC, LOG_SECTOR)
+    at = LOG_SECTOR
+    for _ in range(number):
+        where, sectors, flags, _ = struct.unpack_from("<4Q", raw, at)
+        at += LOG_SECTOR
+        assert not flags & LOG_DISCARD
+        if sectors:
+            found.append((where * LOG_SECTOR, raw[at:at + sectors * LOG_SECTOR]))
+            at += sectors * LOG_SECTOR
+        if flags & LOG_FLUSH:
+            found.append(None)
+    return found
+
+
+def after_cut(entries, rng):
+    """What of these writes is on the disk: all up to the last flush, and any sectors of the rest."""
+    flushed = max((i for i, e in enumerate(entries) if e is None), default=0)
+    for i, entry in enumerate(entries):
+        if entry is None:
+            continue
+        at, data = entry
+        if i < flushed:
+            yield at, data
+        else:
+            for n in range(0, len(data), LOG_SECTOR):
+                if rng.random() < 0.5:
+                    yield at + n, data[n:n + LOG_SECTOR]
+
+
+@pytest.mark.parametrize("variant", ["x86_64", "i386"])
+def test_lost_writes(boot, variant, tmp_path):
+    """The same for a disk with a cache: an image is resumed and the next one saved over it."""
+    disk, old, lost = (tmp_path / f"{n}.img" for n in ("logged", "old", "lost"))
+    with open(disk, "wb") as f:
+        f.truncate(192 << 20)
+    machine = dict(memory="160M", disks=False, net=False, workdir=tmp_path)
+    g = boot(variant, qemu_args=logged_disk(tmp_path, tmp_path / "log1"), **machine)
+    work = Work(g, disks=False, mb=4, tmpfs_mb=16)
+    hibernate(g, f"kjump hibernate {DISK}")
+    subprocess.run(["cp", "--sparse=always", disk, old], check=True)
+    g.qemu_args = logged_disk(tmp_path, tmp_path / "log2")
+    work.g = g = resume(boot, g, append=RESTORE)
+    work.check()
+    hibernate(g, f"kjump hibernate {DISK}")
+    entries, rng = read_log(tmp_path / "log2"), random.Random(SEED)
+    print(f"KJ_SEED={SEED}: {len(entries)} writes and flushes")
+
+    def image():
+        """Its state and id; what says it is complete or used has every chunk as it was."""
+        told = host_kjump(variant, "status", "--json", lost)
+        assert told.returncode == 0, told
+        found = json.loads(told.stdout)
+        if found["state"] in ("complete", "used"):
+            r = host_kjump(variant, "extract", "--force", lost, tmp_path / "dump")
+            assert r.returncode == 0, (found, r)
+        return found["state"], found["id"]
+
+    lost.write_bytes(disk.read_bytes())
+    state, new = image()
+    subprocess.run(["cp", "--sparse=always", old, lost], check=True)
+    assert (state, image()[0]) == ("complete", "complete")
+    first = image()[1]
+    supers = [i for i, e in enumerate(entries) if e and e[0] == 0]
+    assert len(supers) == 4, "used, prepared, half-written, complete"
+    # Each is on the disk before anything else is written.
+    assert all(None in entries[a:b] for a, b in zip(supers, supers[1:]))
+    used_for_good = entries.index(None, supers[0])
+    moments = {0, len(entries), *(i + d for i in supers for d in (1, 2))}
+    moments |= set(rng.sample(range(len(entries)), min(30, len(entries))))
+    seen = set()
+    for moment in sorted(moments):
+        subprocess.run(["cp", "--sparse=always", old, lost], check=True)
+        with open(lost, "r+b") as f:
+            for at, data in after_cut(entries[:moment], rng):
+                f.seek(at)
+                f.write(data)
+        state, ident = image()
+        seen.add(state)
+        if state == "complete" and ident == first:
+            assert moment <= used_for_good
+        elif state == "complete":
+            assert ident == new and moment > supers[-1]
+    assert (state, ident) == ("complete", new)
+    assert seen == {"complete", "used", "prepared", "half-written"}

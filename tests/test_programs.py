@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Programs that run where the operating system is not: called, and called again."""
-import base64
-import pathlib
-import subprocess
-
 import pytest
 
-from jumps import MB, Work, at_work, reboot, sysfs
+from jumps import MB, Console, Work, assemble, at_work, put_file, reboot, sysfs
 
-PROGRAMS = pathlib.Path(__file__).parent / "programs"
 AT = 32 * MB
 PG, PE = 1 << 31, 1
 PAE, IF = 1 << 5, 1 << 9
@@ -19,29 +14,13 @@ class Caller:
 
     def __init__(self, boot, variant, tmp_path, **kw):
         self.tmp, self.variant = tmp_path, variant
-        self.console = tmp_path / "debugcon"
-        self.g = boot(variant, qemu_args=["-debugcon", f"file:{self.console}"], **kw)
-        self.heard = 0
-
-    def assemble(self, name):
-        m32, emulation = ("-m64", "elf_x86_64") if self.variant == "x86_64" else ("-m32", "elf_i386")
-        obj, exe, flat = (self.tmp / f"{name}.{x}" for x in ("o", "elf", "bin"))
-        for cmd in (["gcc", m32, "-c", "-Wa,--fatal-warnings", PROGRAMS / f"{name}.S", "-o", obj],
-                    ["ld", "-m", emulation, f"-Ttext={AT:#x}", obj, "-o", exe],
-                    ["objcopy", "-O", "binary", "-j", ".text", exe, flat]):
-            subprocess.run(cmd, check=True)
-        return flat.read_bytes()
+        console = Console(tmp_path)
+        self.said = console.said
+        self.g = boot(variant, qemu_args=console.qemu_args, **kw)
 
     def load(self, name, window_mb=1):
-        text = base64.b64encode(self.assemble(name)).decode()
-        self.g.run(f"echo {text} | base64 -d >/tmp/{name}").check()
+        put_file(self.g, assemble(self.variant, name, AT, self.tmp)[1], f"/tmp/{name}")
         self.g.run(f"kload -e {AT:#x} -s {AT:#x}:{window_mb * MB}:/tmp/{name}").check()
-
-    def said(self):
-        """What was said since the last time."""
-        text = self.console.read_text(errors="replace")
-        new, self.heard = text[self.heard:], len(text)
-        return new
 
     def call(self, times=1):
         assert reboot(self.g, times) == [0] * times

@@ -24,7 +24,8 @@ def change(g, n):
     """Another process, open file, mounted file system and line of the log than before."""
     g.run("killall -q sleep; umount /mnt/snap* 2>/dev/null; "
           f"mkdir /mnt/snap{n}; mount -t tmpfs tmpfs /mnt/snap{n}; echo >/mnt/nvme/held{n}; "
-          f"echo snapshot number {n} >/dev/kmsg; sleep 1000{n} </mnt/nvme/held{n} & usleep 200000").check()
+          f"echo snapshot number {n} >/dev/kmsg; sleep 1000{n} </mnt/nvme/held{n} & "
+          f"until pidof sleep | grep -qx $!; do usleep 50000; done").check()
     tasks, mounts = report(g)
     (pid,) = [pid for pid, name in tasks.items() if name == "sleep"]
     return {"n": n, "tasks": tasks, "mounts": mounts, "sleep": pid}
@@ -124,7 +125,7 @@ def check_with_drgn(file, vmlinux, then):
 def test_snapshots(boot, variant, tmp_path):
     """Three in a row, with changes in between, while the system works; the last with memory full."""
     disk = make_disk(tmp_path, "ahci", 1024)
-    g = boot(variant, smp=2, memory="256M", blank=320, workdir=tmp_path)
+    g = boot(variant, smp=2, memory="320M", blank=384, workdir=tmp_path)
     then = []
     with at_work(g, mb=8, tmpfs_mb=8) as work:
         for n in 1, 2:
@@ -135,7 +136,7 @@ def test_snapshots(boot, variant, tmp_path):
             assert sysfs(g, "shared_size") == "0"
             peer = sysfs(g, "image_entry")
         then.append(change(g, 3))
-        fill(g, 0.9)
+        fill(g, 32 << 10)
         r = g.run("kjump snapshot /mnt/ahci/dump3")
         assert r.rc == REFUSED and "use --via=DEVICE" in r.out, r
         snapshot(g, "/mnt/ahci/dump3", f"--via={DEVICE}")
@@ -149,7 +150,7 @@ def test_snapshots(boot, variant, tmp_path):
         # It is the same peer all the time, and was booted once.
         assert (sysfs(g, "jumps"), sysfs(g, "image_entry")) == ("3", peer)
         assert g.log().count("Linux version") == 2
-        assert g.run("ls /mnt/ahci/*.part").rc
+        assert g.run("ls /mnt/ahci/*-part").rc
         g.run("killall sleep").check()
     jumped = []
     for t in then:

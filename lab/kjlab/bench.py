@@ -150,7 +150,7 @@ def measure_loads(s):
 
 def stock_load(s, mb):
     return ("kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 "
-            f"--mem-max={(mb + 1 << 20) - 1:#x} --initrd=/boot/rootfs.gz "
+            f"--mem-max={(mb + 1 << 20) - 1:#x} --initrd=/boot/initramfs.gz "
             f"--append='{s.guest.peer_line('B')}'")
 
 
@@ -298,8 +298,7 @@ def prepare(variant, base):
     initramfs.build(variant)
     if base:
         home = kernel.build_base(variant)
-        initramfs.boot_disk(home, BUILD / variant / "initramfs.gz", home / "bzImage",
-                            home / "boot.img")
+        initramfs.boot_disk(home, initramfs.boot_files(variant, home / "bzImage"), home / "boot.img")
 
 
 def measure_jumps(variant, options):

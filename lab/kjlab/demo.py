@@ -22,12 +22,12 @@ import pexpect
 
 from . import dump, initramfs, kernel, packages
 from .echo import EchoServer
-from .guest import PROMPT, Guest
+from .guest import PROMPT, Guest, partitioned
 from .util import VARIANTS, LabError, say
 
 DISKS = ("virtio", "ahci", "nvme")
 ADDRESSES = ("10.0.2.2", "10.0.3.2")    # the host, through the virtio and the e1000 card
-IMAGE_DISK, IMAGE_MB = "/dev/vdc", 512
+IMAGE_DISK, IMAGE_MB = "/dev/vdc1", 513
 DUMP_DISK, DUMP_MB = "/dev/vdd", 512
 MEMORY = "512M"
 # What the clock may lose: the CMOS clock counts seconds, and is read before and after.
@@ -164,6 +164,8 @@ def kernel_a(story):
     """Give the first kernel something to lose. Returns what has to be the same afterwards."""
     story.tell(f"kernel A is up: {story.ask('uname -srm')}, {story.ask('nproc')} CPUs, "
                f"{memory_mb(story)} MB")
+    if states := story.ask("dmesg | sed -n 's/.*ACPI: PM: //p'"):
+        story.note(f"the firmware's sleep states (S3 and S4 would sleep): {states}")
     story.tell("A gets work: files on three disks, memory to check")
     story.ask("lab-disks")
     story.ask(" && ".join(f"head -c 1000000 /dev/urandom > /mnt/{d}/data" for d in DISKS)
@@ -206,10 +208,10 @@ def hibernate(story, kept):
     story.tell(f"the machine is off, {took:.1f} s after the command; QEMU has ended")
 
 
-def resume(story, kept):
+def resume(story, kept, took):
     """What A had, and what it has after it was resumed."""
     boots = re.findall(r"Linux version", story.g.log())
-    story.tell("A is back: its command, kjump hibernate, has returned")
+    story.tell(f"A is back, {took:.1f} s after QEMU's start: its command, kjump hibernate, has returned")
     story.note(step_times(story))
     last = story.ask("cat /sys/kernel/kexec_jump/last")
     boot = story.ask("cat /proc/sys/kernel/random/boot_id")
@@ -322,6 +324,8 @@ def machine(kind, variant, home, **more):
     g = kind(variant, smp=2, memory=MEMORY, label=f"demo-{variant}", start=False, workdir=home,
              blank=IMAGE_MB, **more)
     g.qemu_args += g._drive("dump", g._disk("dump", DUMP_MB), "virtio-blk-pci")
+    # Nothing for the firmware to do.
+    g.qemu_args += ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
     return g
 
 
@@ -330,6 +334,7 @@ def tell(variant):
     print(f"\n== {variant} ==", flush=True)
     # Short: sockets are in it.
     home = tempfile.mkdtemp(prefix="kj-")
+    partitioned(f"{home}/blank.img", IMAGE_MB)
     try:
         with machine(Machine, variant, home) as guest:
             story = Story(guest)
@@ -343,9 +348,10 @@ def tell(variant):
             story.g = guest
             story.tell("QEMU is started again; kernel C boots with the same initramfs, and kjump "
                        "restore finds the image")
+            began = time.monotonic()
             guest.start()
             guest.name = "A"
-            resume(story, kept)
+            resume(story, kept, time.monotonic() - began)
             seen = snapshots(story, echo.port)
             put_away(story)
             look_inside(story, seen)

@@ -21,6 +21,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,9 @@ class Guest:
         self.dir = pathlib.Path(workdir or tempfile.mkdtemp(prefix="kj-"))
         self.qemu = self.shell = self._qmp = None
         self.transcript = b""
+        # One for each QEMU, even if several use the same directory.
+        self._log = self.dir / f"kernel-{uuid.uuid4().hex[:8]}.log"
+        self._kept_log = ""
         if start:
             try:
                 self.start()
@@ -151,7 +155,7 @@ class Guest:
                 "-append", command_line(self.name, append=self.append, icount=self.icount),
                 "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
                 "-serial", "chardev:shell",
-                "-chardev", f"file,id=log,path={d}/kernel.log", "-serial", "chardev:log",
+                "-chardev", f"file,id=log,path={self._log}", "-serial", "chardev:log",
                 "-qmp", f"unix:{d}/qmp,server=on,wait=off"]
         if self.cpu:
             argv += ["-cpu", self.cpu]
@@ -185,7 +189,7 @@ class Guest:
             if not path.is_file():
                 raise GuestError(f"{path} is missing: make kernel initramfs ARCH={self.variant}")
         self.dir.mkdir(parents=True, exist_ok=True)
-        for old in ("shell", "qmp", "kernel.log"):
+        for old in ("shell", "qmp"):
             (self.dir / old).unlink(missing_ok=True)
         self.qemu = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL,
                                      stdout=open(self.dir / "qemu.log", "wb"),
@@ -233,6 +237,7 @@ class Guest:
                 s.close()
         self._qmp = self._socket = None
         if self._own_dir:
+            self._kept_log = self.log()
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self):
@@ -250,9 +255,11 @@ class Guest:
     def wait(self, timeout=60):
         """Wait until QEMU ends (guest powered off, or reset: -no-reboot)."""
         try:
-            self.qemu.wait(timeout)
+            rc = self.qemu.wait(timeout)
         except subprocess.TimeoutExpired:
             raise GuestError(self._story("the guest did not power off")) from None
+        if rc:
+            raise GuestError(self._story(self._why_ended()))
 
     def save_state(self, path):
         """Write the machine's state, but for the disks, and end QEMU. (NVMe cannot be saved.)"""
@@ -340,8 +347,9 @@ class Guest:
 
     def log(self):
         """The kernels' log so far (of all kernels that ran in this guest)."""
-        path = self.dir / "kernel.log"
-        return path.read_text(errors="replace").replace("\r\n", "\n") if path.exists() else ""
+        if not self._log.exists():
+            return self._kept_log
+        return self._log.read_text(errors="replace").replace("\r\n", "\n")
 
     def trouble(self, allow=()):
         """Lines of the log that no healthy kernel prints, except those matching `allow`."""
@@ -383,10 +391,22 @@ class Guest:
         into = BUILD / "test-logs" / re.sub(r"[^\w.,=-]+", "_", self.label)
         into.mkdir(parents=True, exist_ok=True)
         (into / "shell.log").write_bytes(self.transcript)
-        for name in ("kernel.log", "qemu.log"):
-            if (self.dir / name).exists():
-                shutil.copy(self.dir / name, into)
+        (into / "kernel.log").write_text(self.log())
+        if (self.dir / "qemu.log").exists():
+            shutil.copy(self.dir / "qemu.log", into)
         return into
+
+
+def partitioned(path, mb):
+    """A disk image of this size with one partition, from the first MB on."""
+    with open(path, "wb") as f:
+        f.truncate(mb << 20)
+        f.seek(446)
+        # Not active; addresses only as sectors; type Linux.
+        f.write(struct.pack("<B3sB3sII", 0, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", 2048, (mb - 1) * 2048))
+        f.seek(510)
+        f.write(b"\x55\xaa")
+    return path
 
 
 def interactive(variant, smp=1, memory="512M", cpu=None, append=""):
@@ -405,7 +425,7 @@ def interactive(variant, smp=1, memory="512M", cpu=None, append=""):
         return subprocess.call(argv)
     finally:
         signal.signal(signal.SIGINT, old)
-        if (g.dir / "kernel.log").exists():
-            shutil.copy(g.dir / "kernel.log", keep / "shell-kernel.log")
+        if log := g.log():
+            (keep / "shell-kernel.log").write_text(log)
             print(f"lab: the kernel log is in {keep}/shell-kernel.log", file=sys.stderr)
         g.close()

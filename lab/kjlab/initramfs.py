@@ -110,17 +110,17 @@ def cpio(files, links=()):
     return bytes(out)
 
 
-def boot_disk(home, rootfs, kernel, image, kind="ext4"):
+def boot_disk(home, files, image, kind="ext4"):
     """A small disk, label "boot", with what the first kernel loads as the second."""
     stamp = Stamp(home / ".lab-boot")
-    key = digest(rootfs, kernel)
+    key = digest(*(x for name, path in files.items() for x in (name, path)))
     if image.is_file() and stamp.fresh(key):
         return
     stage = home / "boot.stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
-    shutil.copy(kernel, stage / "bzImage")
-    shutil.copy(rootfs, stage / "rootfs.gz")
+    for name, path in files.items():
+        shutil.copy(path, stage / name)
     size = sum(f.stat().st_size for f in stage.iterdir()) // 1024 + 4096
     new = image.with_name(image.name + ".new")
     new.unlink(missing_ok=True)
@@ -170,18 +170,25 @@ def build_small():
             archive.write_bytes(data)
         kernel.build_small(archive)
         pack({}, home / "initramfs.gz")
-        boot_disk(home, home / "initramfs.gz", home / "bzImage", home / "boot.img", "ext2")
+        boot_disk(home, {"bzImage": home / "bzImage"}, home / "boot.img", "ext2")
     return home
 
 
-def build(variant, kernel=None):
-    """initramfs.gz and boot.img in build/<variant>; the kernel must be built."""
+def boot_files(variant, kernel):
+    """What a guest of this variant has in /boot: the lab's initramfs, with a shell to talk to, and rootfs.gz."""
+    return {"bzImage": kernel, "initramfs.gz": BUILD / variant / "initramfs.gz",
+            "rootfs.gz": build_rootfs(variant)}
+
+
+def build(variant):
+    """initramfs.gz, rootfs.gz and boot.img in build/<variant>; the kernel must be built."""
     home = BUILD / variant
+    kernel = home / "bzImage"
+    if not kernel.is_file():
+        raise LabError(f"{kernel} is not built yet: lab/lab kernel {variant}")
     with lock(f"initramfs-{variant}"):
-        image = home / "initramfs.gz"
-        pack(contents(variant), image)
-        kernel = kernel or home / "bzImage"
-        if not kernel.is_file():
-            raise LabError(f"{kernel} is not built yet: lab/lab kernel {variant}")
-        boot_disk(home, image, kernel, home / "boot.img")
+        pack(contents(variant), home / "initramfs.gz")
+    files = boot_files(variant, kernel)
+    with lock(f"initramfs-{variant}"):
+        boot_disk(home, files, home / "boot.img")
     return home

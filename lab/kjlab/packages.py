@@ -18,6 +18,8 @@ HOST = ("bc binutils bison e2fsprogs flex gcc git gzip libc6-dev libelf-dev "
         "python3-pytest-rerunfailures qemu-system-x86 xz-utils").split()
 # To look into memory images (and see CRASH).
 HOST += ("makedumpfile", "python3-drgn")
+# To check the manual page.
+HOST += ("groff-base",)
 # For 32-bit guest programs. Not gcc-multilib, which apt would put in the place
 # of every cross compiler: it only adds a symlink for <asm/*.h> to these two.
 HOST += ("gcc-12-multilib", "libc6-dev-i386")

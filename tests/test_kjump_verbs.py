@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0
+"""kjump by hand: calling programs, switching, saving in the peer, looking for images."""
+import json
+import re
+
+from jumps import Console, Work, assemble, put_file, reboot, sysfs
+from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, REFUSED, USAGE, resume, rss
+from kjlab.util import BUILD
+
+AT = 32 << 20
+
+
+def returns(g, command, rc, says=""):
+    r = g.run(command, timeout=120)
+    assert r.rc == rc and re.search(says, r.out), r
+    return r.out
+
+
+def test_call(boot, variant, tmp_path):
+    """Programs that know no operating system, flat and ELF, by kjump and by stock kexec."""
+    console = Console(tmp_path)
+    g = boot(variant, smp=2, memory="256M", disks=False, net=False, qemu_args=console.qemu_args)
+    for file, name in zip(assemble(variant, "state", AT, tmp_path), ("elf", "flat")):
+        put_file(g, file, f"/tmp/{name}")
+
+    def ran(times=1):
+        """How often the program said to have been called; what it does not keep begins anew."""
+        return [int(line.split()[-1], 16) for line in console.said().splitlines()] == list(range(1, times + 1))
+
+    console.said()
+    for jumps, name in enumerate(("flat", "elf"), 1):
+        returns(g, f"kjump call /tmp/{name}", OK, f"/tmp/{name} returned")
+        assert ran() and sysfs(g, "last") == "ok" and sysfs(g, "jumps") == str(jumps)
+        assert sysfs(g, "image_entry") == "0x0"
+    # As in 2008.
+    g.run("kexec --load-preserve-context --args-none /tmp/elf --mem-min=0x100000 --mem-max=0x3ffffff").check()
+    assert reboot(g, 3) == [0] * 3 and ran(3)
+    g.run("kexec -u").check()
+
+    # A peer that is loaded is not lost by accident.
+    g.run("kjump load", timeout=120).check()
+    peer = sysfs(g, "image_entry")
+    returns(g, "kjump call /tmp/flat", REFUSED, "a peer is loaded.*--force")
+    returns(g, "kjump call --force /tmp/nothing", FAILED, "/tmp/nothing: No such file")
+    returns(g, "kjump call --force --mem=4097 /tmp/flat", USAGE, "no address of a page")
+    returns(g, "kjump call --force --mem=32M /tmp/elf", USAGE, "an ELF program says itself")
+    # Not RAM.
+    returns(g, "kjump call --force --mem=1G /tmp/flat", FAILED, "loading /tmp/flat")
+    assert sysfs(g, "image_entry") == peer and sysfs(g, "jumps") == "5" and not console.said()
+    returns(g, "kjump call --force /tmp/flat", OK)
+    assert ran() and sysfs(g, "image_entry") == "0x0"
+
+
+def test_load(boot, variant):
+    """What kjump load works out, and what it refuses; what was loaded stays."""
+    g = boot(variant, memory="256M", disks=False, net=False)
+    returns(g, "kjump switch", NONE, "nothing to jump to is loaded; kjump load")
+    for words, rc, says in (("--window=2M", FAILED, r"a window of 2 MB is too small: .*use --window=\d+M"),
+                            ("--window=2G", FAILED, "a window up to 2048 MB: RAM there ends at"),
+                            ("--window=5000", USAGE, "no size above 1M"),
+                            ("--kernel=/nothing", FAILED, "kernel /nothing: No such file"),
+                            ("--kernel=/bin/lab-shell", FAILED, "kernel /bin/lab-shell: not a bzImage"),
+                            ("--initrd=/nothing", FAILED, "initramfs /nothing: No such file")):
+        returns(g, f"kjump load {words}", rc, says)
+        assert sysfs(g, "image_entry") == "0x0"
+    returns(g, "kjump load --append='lab.name=B lab.mount=0 one.word=1'", OK, "loading /boot/bzImage with /boot/initramfs.gz")
+    assert "loaded, window" in returns(g, "kjump status", OK, "last jump +none")
+    window = sysfs(g, "image_window")
+    assert window.splitlines()[-1] == "0x100000-0x3ffffff"
+    returns(g, "kjump load --window=2M", FAILED)
+    assert sysfs(g, "image_window") == window
+    g.jump("kjump switch", to="B")
+    line = g.run("cat /proc/cmdline").out.split()
+    assert "one.word=1" in line and "kjump.serve" in line and "lab.name=B" in line
+    assert not any(w.startswith("BOOT_IMAGE=") for w in line)
+    g.jump("kjump back", to="A")
+
+
+def test_by_hand(boot, variant, tmp_path):
+    """Switch, save in the peer, go back; what was saved then is only to look at. Then for good."""
+    machine = dict(smp=2, memory="256M", blank=320, workdir=tmp_path)
+    g = boot(variant, **machine)
+    work = Work(g, mb=8, tmpfs_mb=8)
+    g.run("kjump load", timeout=120).check()
+    g.jump("kjump switch", to="B")
+    status = json.loads(g.run("kjump status --json").check().out)
+    assert status["preserved"] == 1 and int(status["jump_back_entry"], 0) and not status["images"], status
+    # A's file systems are A's. B, which does not know of the mounts, is told.
+    for disk in "/dev/sda", "/dev/nvme0n1":
+        returns(g, f"kjump save --force {disk}", REFUSED, f"{disk} is in use by the preserved kernel")
+    took = rss(returns(g, f"tsctime kjump save {DEVICE}", OK, r"saved \d+ MB as \d+ MB in"))
+    assert took < MEMORY_BOUND
+    returns(g, "kjump restore --list", OK, f"{DEVICE}: complete 6[.]")
+    g.jump("kjump back", to="A")
+    work.check()
+    # That image is of a system that went on since.
+    returns(g, f"kjump restore --check {DEVICE}", BAD_IMAGE, "a snapshot, of a system that went on")
+    returns(g, "kjump restore --wait=0", NONE, "no image to restore")
+
+    # The same B, which was asked for nothing but to let its user in.
+    g.jump("kjump switch", to="B")
+    assert g.log().count("Linux version") == 2
+    # What is gone cannot be marked: then there is no way back until somebody has seen to it.
+    g.run(f"mkdir -p /mnt/t && mount -t tmpfs -o size=90% tmpfs /mnt/t; echo gone >/run/kjump.saved; "
+          "echo 0123 /mnt/t/image >>/run/kjump.saved").check()
+    returns(g, "kjump back", REFUSED, "the image saved to /mnt/t/image .*remove /run/kjump.saved")
+    g.run("rm /run/kjump.saved").check()
+    returns(g, f"kjump save {DEVICE}", OK)
+    g.power_off()
+    g.close()
+
+    # Nobody says where: all disks are searched. C has the example's own initramfs.
+    work.g = g = resume(boot, g, append="kjump.restore", initrd=BUILD / variant / "rootfs.gz")
+    assert "resumed from an image" in g.transcript.decode()
+    work.end()
