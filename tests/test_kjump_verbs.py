@@ -113,3 +113,35 @@ def test_by_hand(boot, variant, tmp_path):
     work.g = g = resume(boot, g, append="kjump.restore", initrd=BUILD / variant / "rootfs.gz")
     assert "resumed from an image" in g.transcript.decode()
     work.end()
+
+
+def test_peer_goes_back_whatever_happens(boot, variant):
+    """Nobody sits at the peer's console: it tries again, and if kjump dies there init goes back."""
+    g = boot(variant, smp=2, memory="256M", disks=False, net=False)
+    work = Work(g, disks=False, mb=8, tmpfs_mb=8)
+    g.run("kjump load", timeout=120).check()
+
+    def asked_for(*lines):
+        """In B: have a message, as if A had jumped with it."""
+        g.run(f"printf '{''.join(f'{line}' + chr(92) + 'n' for line in lines)}' >/tmp/m && "
+              "dd if=/tmp/m of=/sys/kernel/kexec_jump/shared conv=sync bs=4096 2>/dev/null").check()
+
+    g.jump("kjump switch", to="B")
+    asked_for("action=ready")
+    g.run("echo devices >/sys/kernel/debug/kexec_jump/fail_step").check()
+    said = g.jump("kjump serve", to="A")
+    assert "Input/output error" in said and "trying again" in said, said
+    work.check()
+
+    g.jump("kjump switch", to="B")
+    # It looks for that device for a while.
+    asked_for("action=hibernate", "id=0123456789abcdef")
+    said = g.jump("kjump-boot & sleep 1; kill -9 $(pidof kjump); wait", to="A")
+    assert "kjump serve: exit 137, going back" in said, said
+    work.check()
+    assert (sysfs(g, "jumps"), sysfs(g, "last")) == ("2", "ok")
+    # Asked by A, it answers.
+    r = g.run("kjump hibernate /dev/nothing")
+    assert r.rc == FAILED, r
+    g.run("kjump snapshot /tmp/dump && rm /tmp/dump", timeout=120).check()
+    work.end()

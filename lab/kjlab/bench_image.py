@@ -7,6 +7,9 @@ resume   from the command in the shell of a kernel that was just booted (kjump r
          resumed system's own shell prints: what comes before is the same for both
 image    MB on the disk; swsusp may also have pushed memory out to swap before, which is shown
 
+snapshot the seconds the system stood still, as kjump snapshot says: with the peer loaded and
+         booted for it, and the next one
+
 Seen from the host: by wall time, and as the processor time QEMU takes, which depends less on
 what else the host does. After each resume the data is checked.
 """
@@ -27,8 +30,8 @@ from .util import LabError, say
 
 RUNS = 3
 MEMORY, DISK, DISK_MB = "512M", "/dev/vdc", 640
-SWSUSP, READY, PLAIN = "swsusp", "kjump", "kjump, peer not loaded"
-ROWS = ((150, SWSUSP), (150, READY), (150, PLAIN), (330, SWSUSP), (330, READY))
+SWSUSP, READY, PLAIN, ZSTD = "swsusp", "kjump", "kjump, peer not loaded", "kjump, zstd"
+ROWS = ((150, SWSUSP), (150, READY), (150, PLAIN), (330, SWSUSP), (330, READY), (330, ZSTD))
 COLUMNS = ("save", "save, CPU", "resume", "resume, CPU", "image")
 
 
@@ -73,14 +76,15 @@ class Hibernation:
         g.run("mount -o remount,size=95% /dev/shm").check()
         if self.way == SWSUSP:
             g.run(f"mkswap {DISK} >/dev/null && swapon {DISK} && echo shutdown >/sys/power/disk").check()
-        elif self.way == READY:
+        elif self.way in (READY, ZSTD):
             g.run("kjump load --ready", 180).check()
         # The disks rest again after this.
         g.run(f"mixdata {self.mb} >/dev/shm/data && sync && sleep 2", 180).check()
         return g.run("pagesum /dev/shm/data").check().out
 
     def save(self):
-        command = "echo disk >/sys/power/state" if self.way == SWSUSP else f"kjump hibernate {DISK}"
+        more = "--compress=zstd " if self.way == ZSTD else ""
+        command = "echo disk >/sys/power/state" if self.way == SWSUSP else f"kjump hibernate {more}{DISK}"
         with self.guest("A") as g:
             data = self.prepare(g)
             clock = Clock(g)
@@ -141,7 +145,7 @@ def median_of(variant, mb, way, runs):
 def reading(variant, runs):
     """MB/s of reading /proc/vmcore to its end, and of reading tmpfs, in the same peer."""
     with Guest(variant, smp=2, parallel=True, memory=MEMORY, label=f"bench-{variant}-reading") as g:
-        # Little of what is read is left out, and so read as zeros.
+        # Some of what is read is left out, and so read as zeros.
         g.run("mount -o remount,size=95% /dev/shm && mixdata 330 >/dev/shm/data", 180).check()
         g.run("kjump load", 120).check()
         g.jump("kjump switch", to="B")
@@ -160,18 +164,41 @@ def reading(variant, runs):
     return speed
 
 
+def snapshots(variant):
+    """[seconds the system stood still] for two in a row, 150 MB of data in use."""
+    home = pathlib.Path(tempfile.mkdtemp(prefix="kj-"))
+    try:
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "ahci", "-m", "0", home / "ahci.img", f"{DISK_MB}M"],
+                       check=True)
+        with Guest(variant, smp=2, parallel=True, memory=MEMORY, workdir=home, label=f"bench-{variant}-snapshot") as g:
+            g.run("lab-disks").check()
+            g.run("mount -o remount,size=95% /dev/shm && mixdata 150 >/dev/shm/data && sync", 180).check()
+            found = []
+            for _ in range(2):
+                out = g.run("kjump snapshot --force /mnt/ahci/dump", 180).check().out
+                found.append(float(re.search(r"stood still for ([\d.]+) s", out)[1]))
+            return found
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def or_failed(measured, *args):
+    try:
+        return measured(*args)
+    except LabError as e:
+        return {"failed": str(e).splitlines()[0]}
+
+
 def measure(variant, runs=RUNS):
     found = {f"{mb} MB, {way}": median_of(variant, mb, way, runs) for mb, way in ROWS}
-    try:
-        found["reading"] = reading(variant, runs)
-    except LabError as e:
-        found["reading"] = {"failed": str(e).splitlines()[0]}
+    found["reading"] = or_failed(reading, variant, runs)
+    found["snapshots"] = or_failed(snapshots, variant)
     return found
 
 
 def table(variant, found):
     print(f"\n== {variant}: hibernation, {MEMORY}, 2 CPUs, median; ms, and MB of the image; "
-          "in brackets: as part of swsusp's (of its image and swap) ==")
+          "in brackets: as part of swsusp's ==")
     width = max(len(f"{mb} MB, {way}") for mb, way in ROWS)
     print(f"{'':{width}}" + "".join(f" {c:>15}" for c in COLUMNS))
     for mb, way in ROWS:
@@ -182,14 +209,35 @@ def table(variant, found):
             continue
         line = f"{name:{width}}"
         for c in COLUMNS:
-            # What swsusp had to write is its image and what it pushed out to swap before.
-            base = other.get(c, 0) + (other.get("swap", 0) if c == "image" else 0)
-            part = f" ({row[c] / base:.2f})" if way != SWSUSP and base else ""
+            part = f" ({row[c] / other[c]:.2f})" if way != SWSUSP and c in other else ""
             line += f" {f'{row[c]:.0f}{part}':>15}"
-        print(line + (f"  and {row['swap']:.0f} MB in swap" if row.get("swap", 0) >= 1 else ""))
+        # What swsusp pushes out to swap before is not in its image, but written, and read later.
+        if swap := other.get("swap", 0) >= 1 and other["swap"]:
+            line += f"  and {swap:.0f} MB in swap" if way == SWSUSP else \
+                    f"  ({row['image'] / (other['image'] + swap):.2f} of image and swap)"
+        print(line)
     speed = found["reading"]
     if "failed" in speed:
         print(f"reading /proc/vmcore: x: {speed['failed']}")
     else:
         print(f"reading /proc/vmcore: {speed['/proc/vmcore']:.0f} MB/s; tmpfs in the same peer: "
               f"{speed['tmpfs']:.0f} MB/s; ratio {speed['/proc/vmcore'] / speed['tmpfs']:.2f}")
+    still = found["snapshots"]
+    if "failed" in still:
+        print(f"snapshots: x: {still['failed']}")
+    else:
+        print(f"snapshots: the system stood still for {still[0]:.1f} s (the peer boots), {still[1]:.1f} s (it is there)")
+    goals(found)
+
+
+def goals(found):
+    """What the project wants, and whether it is so in this run."""
+    for mb in sorted({mb for mb, _ in ROWS}):
+        row, other = found[f"{mb} MB, {READY}"], found[f"{mb} MB, {SWSUSP}"]
+        if "failed" in row or "failed" in other:
+            continue
+        for column in "save", "resume", "image":
+            part = row[column] / other[column]
+            print(f"{mb} MB: {column}: " + (f"no {'larger' if column == 'image' else 'slower'} than swsusp's"
+                                            if part <= 1 else "WORSE than swsusp's")
+                  + (", half of it or less" if part <= 0.5 else "") + f" ({part:.2f})")

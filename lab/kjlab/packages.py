@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 from .util import BUILD, LabError, Stamp, lock, run, say
 
@@ -29,9 +30,12 @@ HOST += KJUMP_DEV
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 # The host has no libraries for 32 bits to build kjump with.
 FOREIGN = {"i386": KJUMP_DEV}
-# Debian 12's crash knows no kernel as new as 6.12: the next release's is unpacked,
+# Debian 12's crash knows no kernel as new as 6.12: a later release's is unpacked,
 # for each architecture as it opens only images of its own, and run where it lies.
-CRASH, CRASH_SUITE = ("crash",), "trixie"
+# The first of these suites that the mirror has in order.
+CRASH, CRASH_SUITES = ("crash",), ("trixie", "stable", "forky")
+# Lists that do not fit each other, as a mirror has them for a while, are read again after so long.
+UPDATE_AGAIN = (5, 20)
 DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
 
 
@@ -100,13 +104,20 @@ class Apt:
         return run(tool, *self.opts, *args, what=f"{tool} {' '.join(map(str, args))}", **kw)
 
     def update(self):
-        say(f"reading the package lists for {self.arch}")
-        try:
-            self("apt-get", "update", "-q")
-        except LabError as e:
+        for seconds in (*UPDATE_AGAIN, None):
+            say(f"reading the package lists for {self.arch}")
+            try:
+                self("apt-get", "update", "-q")
+                break
+            except LabError as e:
+                errors = [l for l in str(e).splitlines() if l.startswith("E:")] or ["?"]
+            if seconds and any("Mirror sync in progress" in l for l in errors):
+                say(f"the mirror is changing its lists just now; again in {seconds} s")
+                time.sleep(seconds)
+                continue
             # One broken third-party source is no reason to stop; a missing package is.
-            errors = [l for l in str(e).splitlines() if l.startswith("E:")]
-            say("going on without some package lists: " + (errors or ["?"])[0])
+            say("going on without some package lists: " + errors[0])
+            break
         self.updated.touch()
 
     def mirror(self):
@@ -193,10 +204,22 @@ def guest_root(variant):
     return unpacked(arch, arch, (*GUEST, *FOREIGN.get(arch, ())))
 
 
+def crash_root(arch):
+    def there(suite):
+        return (BUILD / "debs" / f"{suite}-{arch}").is_dir()
+
+    with lock(f"crash-{arch}"):
+        for suite in sorted(CRASH_SUITES, key=there, reverse=True):
+            try:
+                return unpacked(f"{suite}-{arch}", arch, CRASH, suite)
+            except LabError as e:
+                say(f"no crash from {suite}: {str(e).splitlines()[-1]}")
+    raise LabError(f"no suite of {', '.join(CRASH_SUITES)} gives a crash for {arch}")
+
+
 def crash_command(variant):
     """The crash that opens images of this variant's kernel, run with its own libraries."""
-    arch = DEB_ARCH[variant]
-    root = unpacked(f"{CRASH_SUITE}-{arch}", arch, CRASH, CRASH_SUITE)
+    root = crash_root(DEB_ARCH[variant])
     program = root / "usr/bin/crash"
     libraries = library_closure(root, [program])
     loader = libraries[needed(program)[0]]
