@@ -147,6 +147,7 @@ int kexec_jump_add_range(struct kexec_jump *jump, u64 start, u64 end);
 bool kexec_jump_in_window(const struct kexec_jump *jump, u64 addr);
 bool kexec_jump_window_holds(const struct kexec_jump *jump, u64 start, u64 end);
 struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr);
+struct page *kexec_jump_page_to_fill(struct kexec_jump *jump, u64 addr);
 int kexec_jump_walk_ram(u64 start, u64 end,
 			int (*visit)(unsigned long pfn, unsigned long nr_pages,
 				     void *arg), void *arg);

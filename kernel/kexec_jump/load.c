@@ -204,12 +204,12 @@ static int fill_segment(struct kexec_jump *jump,
 	u64 addr;
 
 	for (addr = segment->mem; addr < end && left; addr += PAGE_SIZE) {
-		struct page *page = kexec_jump_window_page(jump, addr);
+		struct page *page = kexec_jump_page_to_fill(jump, addr);
 		size_t chunk = min_t(size_t, left, PAGE_SIZE);
 		unsigned long missed;
 		void *to;
 
-		if (!xa_get_mark(&jump->backup, PFN_DOWN(addr), KEXEC_JUMP_EMPTY)) {
+		if (!page) {
 			pr_err("memory at %#llx: filled twice\n", addr);
 			return -EINVAL;
 		}
@@ -220,7 +220,6 @@ static int fill_segment(struct kexec_jump *jump,
 		kunmap_local(to);
 		if (missed)
 			return -EFAULT;
-		xa_clear_mark(&jump->backup, PFN_DOWN(addr), KEXEC_JUMP_EMPTY);
 		buf += chunk;
 		left -= chunk;
 		cond_resched();

@@ -131,8 +131,9 @@ static void memory_leave(void)
 }
 
 /*
- * What the peer is told about this kernel's memory is allocated here. A kernel
- * that is jumped back to, or that comes from an image, will not look.
+ * What the peer is told about this kernel's memory is allocated here, while there
+ * is a kswapd: who allocates when memory is short may wait for it without end. A
+ * kernel that is jumped back to, or that comes from an image, will not look.
  */
 static int memory_enter(void)
 {
@@ -293,10 +294,10 @@ static const struct step steps[] = {
 	{ "console",	  console_enter,      console_leave },
 	{ "filesystems",  filesystems_enter },
 	{ "tasks",	  tasks_enter,	      tasks_leave,	  0, true },
-	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 	{ "memory",	  memory_enter,	      memory_leave,	  0, true },
 #endif
+	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
 	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES, true },
 	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM, true },
 	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS, true },

@@ -40,9 +40,38 @@ static void free_own(void)
 	nr_own = 0;
 }
 
+/* The image that is loaded, if it is one to jump to and has a window. */
+static struct kexec_jump *loaded_jump(void)
+{
+	const struct kimage *image = READ_ONCE(kexec_image);
+
+	return image && image->preserve_context && image->jump->nr_pages ?
+	       image->jump : NULL;
+}
+
+/* Add a page to @own_pages, outside the window if that is known. */
+static int alloc_shared_page(struct kexec_jump *jump)
+{
+	const gfp_t gfp = GFP_HIGHUSER | __GFP_ZERO;
+	struct page *page;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+	if (jump)
+		return kexec_jump_alloc_outside(jump, gfp, &own_pages) ? 0 : -ENOMEM;
+	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+	if (!page)
+		return -ENOMEM;
+	list_add_tail(&page->lru, &own_pages);
+	return 0;
+}
+
 static int alloc_own(unsigned long nr)
 {
-	unsigned long reserve = min(nr, RESERVE_PAGES), i;
+	unsigned long reserve = min(nr, RESERVE_PAGES);
+	struct kexec_jump *jump = loaded_jump();
+	int error = 0;
 
 	if (nr + reserve > si_mem_available()) {
 		pr_err("%lu kB to share do not fit: %lu kB of memory are available, %lu kB must stay free\n",
@@ -54,22 +83,17 @@ static int alloc_own(unsigned long nr)
 	own_pfns = kvcalloc(nr, sizeof(*own_pfns), GFP_KERNEL);
 	if (!own_pfns)
 		return -ENOMEM;
-	for (i = 0; i < nr; i++) {
-		struct page *page = alloc_page(GFP_HIGHUSER | __GFP_ZERO |
-					       __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
-
-		if (!page || fatal_signal_pending(current)) {
-			if (page)
-				__free_page(page);
-			free_own();
-			return page ? -EINTR : -ENOMEM;
-		}
-		list_add_tail(&page->lru, &own_pages);
-		own_pfns[i] = page_to_pfn(page);
-		nr_own++;
-		cond_resched();
+	while (!error && nr_own < nr) {
+		error = alloc_shared_page(jump);
+		if (!error)
+			own_pfns[nr_own++] = page_to_pfn(list_last_entry(&own_pages,
+									 struct page, lru));
 	}
-	return 0;
+	if (jump)
+		kexec_jump_free_unusable(jump);
+	if (error)
+		free_own();
+	return error;
 }
 
 /**
@@ -87,7 +111,7 @@ bool kexec_jump_shared_page(unsigned long n, unsigned long *pfn)
 	return true;
 }
 
-/* The window may have been chosen after the pages were. */
+/* The image may have been loaded after the pages were allocated. */
 static int move_out_of_window(struct kexec_jump *jump)
 {
 	struct page *page, *next;

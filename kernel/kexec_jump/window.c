@@ -146,6 +146,29 @@ struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr)
 	return pfn_to_page(xa_to_value(xa_load(&jump->backup, PFN_DOWN(addr))));
 }
 
+/**
+ * kexec_jump_page_to_fill - the same for a page that gets its content now
+ * @jump:	a jump whose window is backed; this kernel is running
+ * @addr:	physical address in the window
+ *
+ * Return: the page, or NULL if it has been filled already.
+ */
+struct page *kexec_jump_page_to_fill(struct kexec_jump *jump, u64 addr)
+{
+	XA_STATE(xas, &jump->backup, PFN_DOWN(addr));
+	struct page *page = NULL;
+	void *entry;
+
+	xas_lock(&xas);
+	entry = xas_load(&xas);
+	if (xas_get_mark(&xas, KEXEC_JUMP_EMPTY)) {
+		xas_clear_mark(&xas, KEXEC_JUMP_EMPTY);
+		page = pfn_to_page(xa_to_value(entry));
+	}
+	xas_unlock(&xas);
+	return page;
+}
+
 struct ram_walk {
 	int (*visit)(unsigned long pfn, unsigned long nr_pages, void *arg);
 	void *arg;
@@ -253,13 +276,20 @@ int kexec_jump_check_window(struct kexec_jump *jump)
 	return 0;
 }
 
+/* Marks an entry that is new as one without content; others keep their mark. */
 static int set_backup(struct kexec_jump *jump, unsigned long pfn,
 		      unsigned long backup)
 {
+	XA_STATE(xas, &jump->backup, pfn);
 	int error;
 
-	error = xa_err(xa_store(&jump->backup, pfn, xa_mk_value(backup),
-				GFP_KERNEL));
+	do {
+		xas_lock(&xas);
+		if (!xas_store(&xas, xa_mk_value(backup)) && !xas_error(&xas))
+			xas_set_mark(&xas, KEXEC_JUMP_EMPTY);
+		xas_unlock(&xas);
+	} while (xas_nomem(&xas, GFP_KERNEL));
+	error = xas_error(&xas);
 	if (!error && backup != pfn)
 		error = xa_err(xa_store(&jump->backs, backup, xa_mk_value(pfn),
 					GFP_KERNEL));
@@ -278,7 +308,6 @@ static int add_backup(struct kexec_jump *jump, unsigned long pfn,
 			__free_page(pfn_to_page(backup));
 		return error;
 	}
-	xa_set_mark(&jump->backup, pfn, KEXEC_JUMP_EMPTY);
 	jump->nr_backed++;
 	if (pfn == backup)
 		jump->nr_claimed++;
