@@ -310,12 +310,18 @@ static int share_for_image(void)
 	unused = meminfo_bytes("MemAvailable:");
 	keep = unused / 8 + KEPT_FREE;
 	unused = unused > keep ? unused - keep : 0;
-	/* No image is that small. */
-	if (unused < in_use / 16)
-		return fail(KJ_REFUSED,
-			    "there is no free memory for an image of %llu MB in use; use --via=DEVICE",
-			    (unsigned long long)(in_use / MB));
-	return shared_resize((want < unused ? want : unused) / PAGE * PAGE + MESSAGE_SIZE);
+	if (want > unused)
+		want = unused;
+	/* No image is smaller than that. What the kernel calls available need not all be of use. */
+	for (; want >= in_use / 16; want = want / 4 * 3) {
+		fail_clear();
+		if (!shared_resize(want / PAGE * PAGE + MESSAGE_SIZE))
+			return KJ_OK;
+	}
+	fail_clear();
+	return fail(KJ_REFUSED,
+		    "there is no free memory for an image of %llu MB in use; use --via=DEVICE",
+		    (unsigned long long)(in_use / MB));
 }
 
 /* The file system must have room for what is in use. */

@@ -303,7 +303,9 @@ char *device_path(dev_t dev)
 
 int device_on_hardware(const char *path)
 {
-	static const char * const made_up[] = { "dm-", "md", "loop", "zram", "ram", "nbd", "drbd" };
+	static const char * const made_up[] = {
+		"dm-", "md", "loop", "zram", "ram", "nbd", "drbd", "bcache",
+	};
 	char *name = NULL;
 	struct stat st;
 	int rc = KJ_OK;

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -39,17 +40,24 @@ static bool hash_of(const char *path, uint64_t *hash)
 	return n > 0;
 }
 
-void disks_note(struct index *index, const char *devices)
+void disks_note(struct image *image)
 {
+	struct index *index = &image->index;
 	unsigned int major, minor;
-	const char *p = devices;
+	const char *p = image->disks;
+	struct stat own = { 0 };
 
+	fstat(image->fd, &own);
 	while (p && sscanf(p, "%u:%u", &major, &minor) == 2) {
-		char *path = device_path(makedev(major, minor));
+		dev_t dev = makedev(major, minor);
+		char *path = device_path(dev);
 		uint64_t hash;
 
-		/* A device that only the other kernel has cannot be looked at. */
-		if (path && hash_of(path, &hash)) {
+		/*
+		 * A device that only the other kernel has cannot be looked at, and one
+		 * that has another number here may be any.
+		 */
+		if (path && dev != own.st_rdev && hash_of(path, &hash)) {
 			index->disks = xrealloc(index->disks, (index->nr_disks + 1) * sizeof(hash));
 			index->disks[index->nr_disks++] = hash;
 		}

@@ -91,6 +91,8 @@ int extract_image(struct image *image, const char *file, bool force)
 		rc = image_unpack(image, write_data, &x, "writing");
 	if (!rc && fsync(x.fd))
 		rc = fail(KJ_FAILED, "%s: %s", part, strerror(errno));
+	/* It would only take memory, and be in the next snapshot. */
+	posix_fadvise(x.fd, 0, 0, POSIX_FADV_DONTNEED);
 	close(x.fd);
 	if (!rc && put_in_place(part, file, force))
 		rc = fail(KJ_FAILED, "%s: %s", file, strerror(errno));

@@ -225,7 +225,7 @@ int saved_disown(void);
  * disks.c: how the disks begin that the saved system has in use, and whether they
  * still begin like that.
  */
-void disks_note(struct index *index, const char *devices);
+void disks_note(struct image *image);
 int disks_unchanged(const struct image *image, double wait);
 
 /* extract.c: the ELF core file FILE; replaces nothing unless @force. */

@@ -127,13 +127,13 @@ static bool passed_on(const char *word)
 {
 	static const char * const not_for_peer[] = {
 		"BOOT_IMAGE=", "initrd=", "root=", "rootfstype=", "rootflags=", "rootdelay=",
-		"rootwait", "ro", "rw", "init=", "resume=", "resume_offset=", "resumedelay=",
-		"resumewait", "noresume", "rdinit=", "ip=", "nfsroot=",
+		"rootwait", "ro", "rw", "init=", "rdinit=", "ip=", "nfsroot=",
+		"resume=", "resume_offset=", "resumedelay=", "resumewait", "noresume",
+		"hibernate=", "crashkernel=", "elfcorehdr=", "kexec_jump_back_entry=",
+		"mem=", "memmap=", "kjump.serve", "kjump.restore", "kjump.restore=",
 		/* There is little of it. */
 		"hugepages=", "hugepagesz=", "default_hugepagesz=", "hugetlb_cma=", "cma=",
-		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=", "hibernate=", "crashkernel=", "elfcorehdr=",
-		"kexec_jump_back_entry=", "mem=", "memmap=", "kjump.serve", "kjump.restore",
-		"kjump.restore=",
+		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(not_for_peer); i++) {

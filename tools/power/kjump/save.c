@@ -185,7 +185,7 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 		rc = write_chunks(&s);
 	/* Late, as opening a disk may wait for its controller. */
 	if (!rc)
-		disks_note(&image->index, image->disks);
+		disks_note(image);
 	if (!rc)
 		rc = write_index(image);
 	if (!rc)

@@ -79,8 +79,8 @@ int saved_disown(void)
 
 			fail_clear();
 			fail(KJ_REFUSED,
-			     "the image saved to %s must not be resumed once its system goes on, and cannot be marked so (%s); mount it again, or overwrite it and remove " SAVED_FILE,
-			     path, why);
+			     "the image saved to %s must not be resumed once its system goes on, and cannot be marked so (%s); mount it again, or overwrite it and remove %s",
+			     path, why, SAVED_FILE);
 			free(why);
 			rc = KJ_REFUSED;
 		}

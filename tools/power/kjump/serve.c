@@ -159,13 +159,14 @@ static void power_off(const struct message *m, const struct message *saved)
 static bool serve_once(void)
 {
 	struct message m, reply;
-	char *action, *busy;
+	char *action, *busy, *disks;
 	bool back = true;
 	int rc = KJ_OK;
 
 	message_read(&m);
 	action = message_get(&m, "action");
 	busy = message_get(&m, "busy");
+	disks = message_get(&m, "disks");
 	fail_clear();
 	message_clear(&reply);
 	if (!action || !strcmp(action, ACTION_SWITCH)) {
@@ -185,6 +186,8 @@ static bool serve_once(void)
 		fprintf(stderr, "kjump: %s\n", fail_text());
 	}
 	/* Kept for kjump save by hand. */
+	if (disks)
+		message_add(&reply, "disks", "%s", disks);
 	if (busy)
 		message_add(&reply, "busy", "%s", busy);
 	if (shared_size())
@@ -192,6 +195,7 @@ static bool serve_once(void)
 	fail_clear();
 	free(action);
 	free(busy);
+	free(disks);
 	return back;
 }
 

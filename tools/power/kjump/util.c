@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -120,7 +121,7 @@ ssize_t pwrite_full(int fd, const void *buf, size_t len, uint64_t offset)
 	return (ssize_t)done;
 }
 
-static volatile sig_atomic_t interrupted;
+static atomic_int interrupted;
 
 static void note_signal(int number)
 {

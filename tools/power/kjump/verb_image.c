@@ -145,6 +145,7 @@ int verb_extract(int argc, char **argv)
 		rc = extract_check_file(argv[optind + 1], force);
 	if (rc)
 		return rc;
+	hold_signals();
 	rc = image_open(&image, argv[optind], false);
 	if (!rc)
 		rc = image_read_all(&image, false);
