@@ -128,6 +128,12 @@ def test_same_image(loader):
                         announced(AT + PAGE + PAGES * PAGE, SIZE - PAGES * PAGE))) == ["ok"] * 2
     loader.check_program()
 
+    # Where loads are counted, calls are not.
+    loader.g.run("echo 1 >/proc/sys/kernel/kexec_load_limit_reboot").check()
+    assert loader.calls(load(FIRST, announced()), load(MIDDLE, PROGRAM), load(LAST, data(0, PAGES))) == ["ok"] * 3
+    assert loader.calls(load(FIRST, announced()))[0].startswith(refused(errno.EPERM))
+    loader.check_program()
+
 
 def test_growth(boot, variant, tmp_path):
     """A window that grows over pages in which an earlier part of it waits."""

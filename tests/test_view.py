@@ -161,7 +161,7 @@ def machine(boot, variant):
 
     The kernel would not start if chance put it there.
     """
-    return boot(variant, smp=2, memory=f"{SIZE}M", disks=False, net=False, blank=LISTS + 32,
+    return boot(variant, smp=4, memory=f"{SIZE}M", disks=False, net=False, blank=LISTS + 32,
                 append="nokaslr highmem=96M" if variant == "i386" else "")
 
 
@@ -184,7 +184,7 @@ def test_content(machine, variant):
     info = [desc for name, _, desc in core.notes if name == "VMCOREINFO"]
     assert len(info) == 1 and f"OSRELEASE={release}\n".encode() in info[0]
     registers = [desc for name, kind, desc in core.notes if (name, kind) == ("CORE", 1)]
-    assert len(registers) == 2 and len(core.notes) == 3
+    assert len(registers) == 4 and len(core.notes) == 5
     check_content(core, first, window, data)
     assert in_memory(g, core, first) > 500, "nothing free that could be seen"
     pids = [struct.unpack_from("<I", r, PID_AT[variant])[0] for r in registers]
@@ -236,7 +236,12 @@ def test_reading(boot, variant):
             assert "jump-test marker" in log("/dev/vdb")
     assert g.run("md5sum </proc/vmcore").check().out == before
     load_way_back(g)
+    g.run("exec 5</proc/vmcore; head -c 4096 <&5 >/dev/null").check()
     g.jump("kjreboot", to="A")
     g.jump("kjreboot", to="B")
+    # What was opened then was the memory as it was then.
+    r = g.run("head -c 4096 <&5")
+    assert r.rc and "Stale file handle" in r.out, r
+    g.run("exec 5<&-").check()
     assert g.run("md5sum </proc/vmcore").check().out != before
     g.jump("kjreboot", to="A")

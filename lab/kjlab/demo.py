@@ -259,7 +259,6 @@ def snapshots(story, port):
     seen = {}
     for number, why in enumerate(("B is loaded and boots", "B is still there"), 1):
         seen = {"pids": processes(story), "line": story.ask("echo demo $$ > /dev/kmsg; dmesg | tail -1")}
-        # Else what is cached of the last dump would be in this one.
         story.ask("rm -f /mnt/dump/dump")
         took = story.type("kjump snapshot /mnt/dump/dump")
         story.tell(f"snapshot {number} took {took:.1f} s ({why})")
