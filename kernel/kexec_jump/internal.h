@@ -204,6 +204,7 @@ int kexec_jump_shared_init(struct kobject *dir);
 /* --- preserved.c --- */
 int kexec_jump_reach(unsigned long start, unsigned long end);
 bool kexec_jump_reachable(unsigned long pfn);
+void *kexec_jump_map_run(unsigned long pfn, unsigned long *nr);
 void *kexec_jump_map_preserved(unsigned long pfn);
 void kexec_jump_unmap_preserved(void *address);
 long kexec_jump_follow_list(u64 list,

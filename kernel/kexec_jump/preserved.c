@@ -85,12 +85,15 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 	return 0;
 }
 
-static void *map_page(unsigned long pfn)
+static void *map_run(unsigned long pfn, unsigned long *nr)
 {
 	struct piece *piece = find_piece(pfn);
 
-	if (piece)
+	if (piece) {
+		*nr = min(*nr, piece->end - pfn);
 		return piece->address + PFN_PHYS(pfn - piece->start);
+	}
+	*nr = 1;
 	return memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
 }
 
@@ -115,8 +118,9 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 
 #ifdef CONFIG_HIGHMEM
 
-static void *map_page(unsigned long pfn)
+static void *map_run(unsigned long pfn, unsigned long *nr)
 {
+	*nr = 1;
 	return kmap_local_pfn(pfn);
 }
 
@@ -127,8 +131,9 @@ static void unmap_page(void *address)
 
 #else
 
-static void *map_page(unsigned long pfn)
+static void *map_run(unsigned long pfn, unsigned long *nr)
 {
+	*nr = 1;
 	return memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
 }
 
@@ -152,20 +157,36 @@ bool kexec_jump_reachable(unsigned long pfn)
 }
 
 /**
+ * kexec_jump_map_run - map pages of the preserved kernel
+ * @pfn:	first page frame, outside the window
+ * @nr:		pages that are wanted; set to the number that are mapped, 1 at least
+ *
+ * Process context. To be unmapped soon, by the same task, last mapped first.
+ *
+ * Return: the address of the first one, or NULL if that cannot be.
+ */
+void *kexec_jump_map_run(unsigned long pfn, unsigned long *nr)
+{
+	return kexec_jump_reachable(pfn) ? map_run(pfn, nr) : NULL;
+}
+
+/**
  * kexec_jump_map_preserved - map a page of the preserved kernel
  * @pfn:	page frame outside the window
  *
- * Process context. To be unmapped soon, by the same task, last mapped first.
+ * As kexec_jump_map_run().
  *
  * Return: its address, or NULL if that cannot be.
  */
 void *kexec_jump_map_preserved(unsigned long pfn)
 {
-	return kexec_jump_reachable(pfn) ? map_page(pfn) : NULL;
+	unsigned long nr = 1;
+
+	return kexec_jump_map_run(pfn, &nr);
 }
 
 /**
- * kexec_jump_unmap_preserved - undo kexec_jump_map_preserved()
+ * kexec_jump_unmap_preserved - undo kexec_jump_map_run()
  * @address:	what it returned
  */
 void kexec_jump_unmap_preserved(void *address)

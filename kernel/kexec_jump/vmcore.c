@@ -28,6 +28,9 @@
 /* A page of the file that is a hole */
 #define HOLE	ULONG_MAX
 
+/* Pages that are read at once, at most. */
+#define READ_MAX	256
+
 /**
  * struct view - an open /proc/vmcore
  * @nr_elf:	pages of the ELF core header
@@ -300,21 +303,46 @@ static bool out_of_date(const struct view *view)
 	return view->jumps != READ_ONCE(kexec_jump_report.jumps);
 }
 
-static size_t read_page(struct view *view, unsigned long pfn, size_t offset,
-			size_t bytes, struct iov_iter *to)
+/*
+ * Pages from page @index of the file on, at most @max, that follow each other in
+ * memory, or are holes. The first is @pfn.
+ */
+static unsigned long run_length(struct view *view, unsigned long index,
+				unsigned long pfn, unsigned long max)
 {
-	size_t copied;
-	void *page;
+	unsigned long n = 1;
 
-	if (pfn == HOLE)
-		return iov_iter_zero(bytes, to);
 	if (is_own(view, pfn))
-		return copy_page_to_iter(view->jump_page, offset, bytes, to);
-	page = kexec_jump_map_preserved(pfn);
-	if (!page)
+		return 1;
+	while (n < max && file_page(view, index + n) == (pfn == HOLE ? HOLE : pfn + n))
+		n++;
+	return n;
+}
+
+/* Read at most @bytes from @pos on; *@wanted is set to what was attempted. */
+static size_t read_run(struct view *view, u64 pos, size_t bytes, size_t *wanted,
+		       struct iov_iter *to)
+{
+	unsigned long index = pos >> PAGE_SHIFT, pfn = file_page(view, index);
+	size_t offset = offset_in_page(pos), copied;
+	unsigned long nr = min_t(size_t, PFN_UP(offset + bytes), READ_MAX);
+	void *pages = NULL;
+
+	nr = run_length(view, index, pfn, nr);
+	if (pfn != HOLE && !is_own(view, pfn)) {
+		pages = kexec_jump_map_run(pfn, &nr);
+		if (!pages)
+			nr = 1;
+	}
+	*wanted = min_t(size_t, bytes, (nr << PAGE_SHIFT) - offset);
+	if (pfn == HOLE)
+		return iov_iter_zero(*wanted, to);
+	if (is_own(view, pfn))
+		return copy_page_to_iter(view->jump_page, offset, *wanted, to);
+	if (!pages)
 		return 0;
-	copied = copy_to_iter(page + offset, bytes, to);
-	kexec_jump_unmap_preserved(page);
+	copied = copy_to_iter(pages + offset, *wanted, to);
+	kexec_jump_unmap_preserved(pages);
 	return copied;
 }
 
@@ -327,15 +355,13 @@ static ssize_t vmcore_read(struct kiocb *iocb, struct iov_iter *to)
 	if (out_of_date(view))
 		return -ESTALE;
 	while (iov_iter_count(to) && iocb->ki_pos < size) {
-		size_t offset = offset_in_page(iocb->ki_pos);
-		size_t bytes = min(PAGE_SIZE - offset, iov_iter_count(to));
-		size_t copied;
+		size_t bytes = min_t(u64, iov_iter_count(to), size - iocb->ki_pos);
+		size_t wanted, copied;
 
-		copied = read_page(view, file_page(view, iocb->ki_pos >> PAGE_SHIFT),
-				   offset, bytes, to);
+		copied = read_run(view, iocb->ki_pos, bytes, &wanted, to);
 		done += copied;
 		iocb->ki_pos += copied;
-		if (copied < bytes)
+		if (copied < wanted)
 			return done ?: -EFAULT;
 		/* Tasks are frozen by a signal, too. */
 		if (signal_pending(current))
