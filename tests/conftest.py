@@ -55,4 +55,4 @@ def boot(request):
             print(f"logs kept in {kept}")
         g.close()
     if troubled:
-        pytest.fail(str(troubled), pytrace=False)
+        raise troubled

@@ -128,7 +128,9 @@ static int check_preserved(u64 entry)
 		}
 		return error;
 	}
-	header = memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
+	/* Reading a device's registers may change its state. */
+	header = arch_kexec_jump_memory_at(PFN_PHYS(pfn)) ?
+		 memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB) : NULL;
 	if (!header) {
 		pr_err("entry %#llx: no memory that can be read\n", entry);
 		return -ENOEXEC;

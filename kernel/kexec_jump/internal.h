@@ -230,6 +230,14 @@ void kexec_jump_forget_preserved(void);
 int arch_kexec_jump_low_window(struct kexec_jump *jump);
 
 /**
+ * arch_kexec_jump_memory_at - is there memory, though none of this kernel?
+ * @addr:	physical, page aligned
+ *
+ * Return: whether the memory map this kernel was booted with says so.
+ */
+bool arch_kexec_jump_memory_at(u64 addr);
+
+/**
  * arch_kexec_jump_prepare - make the jump page and its page tables
  * @jump:	window and entry are known, no page is exchanged with another yet
  *

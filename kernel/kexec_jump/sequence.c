@@ -233,6 +233,16 @@ static int cpus_enter(void)
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 	kexec_jump_describe_cpus();
 #endif
+	/*
+	 * hibernate_resume_nonboot_cpu_disable() does this, too. But when it has
+	 * failed, one cannot tell whether there is something to undo.
+	 */
+	error = cpuhp_smt_enable();
+	if (error) {
+		if (smt_control != cpu_smt_control)
+			cpuhp_smt_disable(smt_control);
+		return error < 0 ? error : -EIO;
+	}
 	cpuidle_pause();
 	error = hibernate_resume_nonboot_cpu_disable();
 	if (error) {

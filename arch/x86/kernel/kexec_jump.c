@@ -25,6 +25,7 @@
 #include <asm/bootparam.h>
 #include <asm/cpu.h>
 #include <asm/debugreg.h>
+#include <asm/e820/api.h>
 #include <asm/hpet.h>
 #include <asm/init.h>
 #include <asm/io_apic.h>
@@ -97,6 +98,12 @@ int arch_kexec_jump_low_window(struct kexec_jump *jump)
 			return error;
 	}
 	return 0;
+}
+
+/* The firmware's map, not the one that was trimmed to the window. */
+bool arch_kexec_jump_memory_at(u64 addr)
+{
+	return e820__mapped_raw_any(addr, addr + PAGE_SIZE, E820_TYPE_RAM);
 }
 
 /*
