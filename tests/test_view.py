@@ -240,7 +240,7 @@ def test_reading(boot, variant):
     g.jump("kjreboot", to="A")
     g.jump("kjreboot", to="B")
     # What was opened then was the memory as it was then.
-    r = g.run("head -c 4096 <&5")
+    r = g.run("cat <&5 >/dev/null")
     assert r.rc and "Stale file handle" in r.out, r
     g.run("exec 5<&-").check()
     assert g.run("md5sum </proc/vmcore").check().out != before
