@@ -174,6 +174,7 @@ struct kexec_jump *kexec_jump_create(unsigned long entry);
 int kexec_jump_prepare(struct kexec_jump *jump);
 void kexec_jump_complete(struct kexec_jump *jump);
 void kexec_jump_destroy(struct kexec_jump *jump);
+struct kexec_jump *kexec_jump_loaded(void);
 
 /* --- unfinished.c --- */
 struct kexec_jump *kexec_jump_take_unfinished(void);

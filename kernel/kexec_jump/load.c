@@ -386,6 +386,20 @@ struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 }
 
 /**
+ * kexec_jump_loaded - the jump of the loaded image
+ *
+ * Under kexec_jump_lock, while it is used.
+ *
+ * Return: the jump, or NULL if no image that preserves the context is loaded.
+ */
+struct kexec_jump *kexec_jump_loaded(void)
+{
+	const struct kimage *image = READ_ONCE(kexec_image);
+
+	return image && image->preserve_context ? image->jump : NULL;
+}
+
+/**
  * kexec_jump_free_image - free a context-preserving image
  * @image:	made by kexec_jump_load()
  */

@@ -40,16 +40,7 @@ static void free_own(void)
 	nr_own = 0;
 }
 
-/* The image that is loaded, if it is one to jump to and has a window. */
-static struct kexec_jump *loaded_jump(void)
-{
-	const struct kimage *image = READ_ONCE(kexec_image);
-
-	return image && image->preserve_context && image->jump->nr_pages ?
-	       image->jump : NULL;
-}
-
-/* Add a page to @own_pages, outside the window if that is known. */
+/* Add a page to @own_pages, outside the window of @jump if there is one. */
 static int alloc_shared_page(struct kexec_jump *jump)
 {
 	const gfp_t gfp = GFP_HIGHUSER | __GFP_ZERO;
@@ -70,7 +61,7 @@ static int alloc_shared_page(struct kexec_jump *jump)
 static int alloc_own(unsigned long nr)
 {
 	unsigned long reserve = min(nr, RESERVE_PAGES);
-	struct kexec_jump *jump = loaded_jump();
+	struct kexec_jump *jump = kexec_jump_loaded();
 	int error = 0;
 
 	if (nr + reserve > si_mem_available()) {

@@ -48,13 +48,6 @@ static ssize_t show_steps(char *buf)
 
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 
-static const struct kexec_jump *loaded_jump(void)
-{
-	const struct kimage *image = READ_ONCE(kexec_image);
-
-	return image && image->preserve_context ? image->jump : NULL;
-}
-
 /* "0x", 16 digits, twice; "-", newline */
 #define RANGE_CHARS	(2 * 18 + 2)
 
@@ -73,7 +66,7 @@ static ssize_t show_window(char *buf, const struct kexec_jump_range *window,
 
 static ssize_t show_preserved(char *buf)
 {
-	const struct kexec_jump *jump = loaded_jump();
+	const struct kexec_jump *jump = kexec_jump_loaded();
 
 	return sysfs_emit(buf, "%d\n", !!kexec_jump_preserved_now() ||
 			  (jump && jump->peer_preserved));
@@ -95,14 +88,14 @@ static ssize_t show_confined_to(char *buf)
 
 static ssize_t show_image_entry(char *buf)
 {
-	const struct kexec_jump *jump = loaded_jump();
+	const struct kexec_jump *jump = kexec_jump_loaded();
 
 	return sysfs_emit(buf, "%#lx\n", jump ? jump->entry : 0);
 }
 
 static ssize_t show_image_window(char *buf)
 {
-	const struct kexec_jump *jump = loaded_jump();
+	const struct kexec_jump *jump = kexec_jump_loaded();
 
 	return jump ? show_window(buf, jump->window.range,
 				  jump->window.nr) : 0;

@@ -187,18 +187,10 @@ int verb_switch(int argc, char **argv)
  */
 static void disown(const char *device)
 {
-	struct image image;
-	int rc = image_open(&image, device, true);
-
-	if (!rc)
-		rc = image_read_super(&image);
-	if (!rc && image.super.state == IMAGE_COMPLETE)
-		rc = image_write_super(&image, IMAGE_SNAPSHOT);
-	if (rc && rc != KJ_NONE && rc != KJ_BAD_IMAGE)
+	if (image_disown(device, NULL))
 		fprintf(stderr,
 			"kjump: %s: if there is an image of this system on it, it must not be resumed, and could not be marked so: overwrite its first 4 KB\n",
 			device);
-	image_close(&image);
 }
 
 enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_VIA };

@@ -322,18 +322,26 @@ int device_on_hardware(const char *path)
 	return rc;
 }
 
-static bool listed(const char *busy, dev_t dev)
+bool device_list_next(const char **list, dev_t *dev)
 {
 	unsigned int major, minor;
-	const char *p = busy;
 
-	while (p && sscanf(p, "%u:%u", &major, &minor) == 2) {
-		if (makedev(major, minor) == dev)
+	if (!*list || sscanf(*list, "%u:%u", &major, &minor) != 2)
+		return false;
+	*dev = makedev(major, minor);
+	*list = strchr(*list, ',');
+	if (*list)
+		(*list)++;
+	return true;
+}
+
+static bool listed(const char *busy, dev_t dev)
+{
+	dev_t other;
+
+	while (device_list_next(&busy, &other))
+		if (other == dev)
 			return true;
-		p = strchr(p, ',');
-		if (p)
-			p++;
-	}
 	return false;
 }
 

@@ -12,6 +12,8 @@
 int device_check(const char *path, const char *busy, bool force);
 /* The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below. */
 char *device_busy_list(bool direct);
+/* Take the first device off such a list (or NULL), false if there is none. */
+bool device_list_next(const char **list, dev_t *dev);
 /* KJ_REFUSED, with the name, if this kernel can write to a file system or swaps. */
 int device_none_written(void);
 /* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */

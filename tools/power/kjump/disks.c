@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -43,13 +42,12 @@ static bool hash_of(const char *path, uint64_t *hash)
 void disks_note(struct image *image)
 {
 	struct index *index = &image->index;
-	unsigned int major, minor;
-	const char *p = image->disks;
+	const char *devices = image->disks;
+	dev_t dev;
 	struct stat own = { 0 };
 
 	fstat(image->fd, &own);
-	while (p && sscanf(p, "%u:%u", &major, &minor) == 2) {
-		dev_t dev = makedev(major, minor);
+	while (device_list_next(&devices, &dev)) {
 		char *path = device_path(dev);
 		uint64_t hash;
 
@@ -62,9 +60,6 @@ void disks_note(struct image *image)
 			index->disks[index->nr_disks++] = hash;
 		}
 		free(path);
-		p = strchr(p, ',');
-		if (p)
-			p++;
 	}
 }
 

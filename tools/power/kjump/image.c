@@ -465,6 +465,25 @@ int image_check_state(const struct image *image, bool to_resume)
 		    image->super.state);
 }
 
+int image_disown(const char *path, const char *id)
+{
+	char found[2 * IMAGE_ID_LEN + 1];
+	struct image image;
+	int rc = image_open(&image, path, true);
+
+	if (!rc) {
+		rc = image_read_super(&image);
+		image_id_text(image.super.id, found);
+		if (rc == KJ_NONE || rc == KJ_BAD_IMAGE)
+			rc = KJ_OK;
+		else if (!rc && image.super.state == IMAGE_COMPLETE &&
+			 (!id || !strcmp(id, found)))
+			rc = image_write_super(&image, IMAGE_SNAPSHOT);
+	}
+	image_close(&image);
+	return rc;
+}
+
 static uint64_t file_size(const struct image *image)
 {
 	struct stat st;

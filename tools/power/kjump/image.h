@@ -169,6 +169,12 @@ int image_read_super(struct image *image);
 int image_write_super(struct image *image, enum image_state state);
 /* Whether it is complete, or KJ_BAD_IMAGE; to look at, others are good enough, too. */
 int image_check_state(const struct image *image, bool to_resume);
+/*
+ * The system goes on: a complete image of it on @path is a snapshot from now on,
+ * not to be resumed. Only the one with this @id, if it is not NULL. KJ_OK also if
+ * there is none.
+ */
+int image_disown(const char *path, const char *id);
 /* Superblock and index of an image that is all there; one to resume, or to look at. */
 int image_read_all(struct image *image, bool to_resume);
 

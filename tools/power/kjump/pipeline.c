@@ -89,7 +89,7 @@ static void *producer(void *arg)
 static void *worker(void *arg)
 {
 	struct run *r = arg;
-	void *state = r->p->worker_begin ? r->p->worker_begin(r->p->ctx) : NULL;
+	struct codec *codec = codec_new(r->p->algorithm);
 
 	for (;;) {
 		struct job *job;
@@ -105,7 +105,7 @@ static void *worker(void *arg)
 		job = slot(r, r->taken++);
 		pthread_mutex_unlock(&r->lock);
 
-		rc = r->p->work(r->p->ctx, state, job);
+		rc = r->p->work(r->p->ctx, codec, job);
 		if (rc) {
 			stop(r, rc);
 			break;
@@ -116,8 +116,7 @@ static void *worker(void *arg)
 			pthread_cond_signal(&r->done);
 		pthread_mutex_unlock(&r->lock);
 	}
-	if (r->p->worker_end)
-		r->p->worker_end(state);
+	codec_free(codec);
 	return NULL;
 }
 

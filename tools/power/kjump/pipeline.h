@@ -3,6 +3,8 @@
 #ifndef KJUMP_PIPELINE_H
 #define KJUMP_PIPELINE_H
 
+#include "codec.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,15 +26,14 @@ struct job {
 
 struct pipeline {
 	size_t in_size, out_size;
+	uint32_t algorithm;
 	void *ctx;
 	/* Fill job->in; *end instead if there is no more. One thread. */
 	int (*produce)(void *ctx, struct job *job, bool *end);
-	/* From job->in to job->out, in one of several threads, each with its state. */
-	int (*work)(void *ctx, void *state, struct job *job);
+	/* From job->in to job->out, in one of several threads, each with its codec. */
+	int (*work)(void *ctx, struct codec *codec, struct job *job);
 	/* In order, in the thread that called pipeline_run(). */
 	int (*consume)(void *ctx, struct job *job);
-	void *(*worker_begin)(void *ctx);
-	void (*worker_end)(void *state);
 };
 
 int pipeline_run(const struct pipeline *p);

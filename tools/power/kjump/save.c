@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* From /proc/vmcore to an image. */
-#include "codec.h"
 #include "image.h"
 #include "pipeline.h"
 #include "vmcore.h"
@@ -46,20 +45,8 @@ static int read_chunk(void *ctx, struct job *job, bool *end)
 	return KJ_OK;
 }
 
-static void *begin_worker(void *ctx)
-{
-	struct save *s = ctx;
-
-	return codec_new(s->image->super.algorithm);
-}
-
-static void end_worker(void *state)
-{
-	codec_free(state);
-}
-
 /* The chunk with its header, as it will be stored. */
-static int pack_chunk(void *ctx, void *state, struct job *job)
+static int pack_chunk(void *ctx, struct codec *codec, struct job *job)
 {
 	struct save *s = ctx;
 	uint8_t *out = job->out + sizeof(struct chunk_header);
@@ -69,7 +56,7 @@ static int pack_chunk(void *ctx, void *state, struct job *job)
 		.raw = (uint32_t)job->in_len,
 	};
 	/* One byte less, for equal lengths mean that it is not packed. */
-	size_t n = codec_pack(state, out, job->in_len - 1, job->in, job->in_len);
+	size_t n = codec_pack(codec, out, job->in_len - 1, job->in, job->in_len);
 
 	if (!n) {
 		n = job->in_len;
@@ -97,12 +84,11 @@ static int write_chunks(struct save *s)
 	const struct pipeline p = {
 		.in_size = CHUNK_SIZE,
 		.out_size = sizeof(struct chunk_header) + CHUNK_SIZE,
+		.algorithm = s->image->super.algorithm,
 		.ctx = s,
 		.produce = read_chunk,
 		.work = pack_chunk,
 		.consume = write_chunk,
-		.worker_begin = begin_worker,
-		.worker_end = end_worker,
 	};
 	int rc;
 

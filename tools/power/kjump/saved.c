@@ -38,28 +38,6 @@ int saved_note(const struct image *image)
 	return rc;
 }
 
-static int disown(const char *wanted, const char *path)
-{
-	char id[2 * IMAGE_ID_LEN + 1];
-	struct image image;
-	int rc;
-
-	if (access(path, F_OK))
-		return fail(KJ_NONE, "it is not there");
-	rc = image_open(&image, path, true);
-	if (rc)
-		goto out;
-	rc = image_read_super(&image);
-	image_id_text(image.super.id, id);
-	if (!rc && image.super.state == IMAGE_COMPLETE && !strcmp(id, wanted))
-		rc = image_write_super(&image, IMAGE_SNAPSHOT);
-	else if (rc == KJ_NONE || rc == KJ_BAD_IMAGE)
-		rc = KJ_OK;			/* overwritten since */
-out:
-	image_close(&image);
-	return rc;
-}
-
 int saved_disown(void)
 {
 	char *text = read_text(SAVED_FILE), *line, *rest = text;
@@ -71,7 +49,8 @@ int saved_disown(void)
 		if (!path)
 			continue;
 		*path++ = 0;
-		rc = disown(line, path);
+		rc = access(path, F_OK) ? fail(KJ_NONE, "it is not there") :
+			image_disown(path, line);
 		if (!rc) {
 			fail_clear();
 		} else {

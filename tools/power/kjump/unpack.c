@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* All chunks of an image, checked and unpacked, in order. */
-#include "codec.h"
 #include "image.h"
 #include "pipeline.h"
 
@@ -51,19 +50,7 @@ static int read_chunk(void *ctx, struct job *job, bool *end)
 	return stream_read(&u->stream, job->in, job->in_len);
 }
 
-static void *begin_worker(void *ctx)
-{
-	struct unpack *u = ctx;
-
-	return codec_new(u->image->super.algorithm);
-}
-
-static void end_worker(void *state)
-{
-	codec_free(state);
-}
-
-static int unpack_chunk(void *ctx, void *state, struct job *job)
+static int unpack_chunk(void *ctx, struct codec *codec, struct job *job)
 {
 	struct unpack *u = ctx;
 
@@ -71,7 +58,7 @@ static int unpack_chunk(void *ctx, void *state, struct job *job)
 		return bad_chunk(u, job->number);
 	if (job->in_len == job->out_len)
 		memcpy(job->out, job->in, job->in_len);
-	else if (codec_unpack(state, job->out, job->out_len, job->in, job->in_len))
+	else if (codec_unpack(codec, job->out, job->out_len, job->in, job->in_len))
 		return bad_chunk(u, job->number);
 	return KJ_OK;
 }
@@ -94,12 +81,11 @@ int image_unpack(struct image *image, chunk_sink sink, void *ctx, const char *do
 	const struct pipeline p = {
 		.in_size = CHUNK_SIZE,
 		.out_size = CHUNK_SIZE,
+		.algorithm = image->super.algorithm,
 		.ctx = &u,
 		.produce = read_chunk,
 		.work = unpack_chunk,
 		.consume = pass_on,
-		.worker_begin = begin_worker,
-		.worker_end = end_worker,
 	};
 	int rc;
 
