@@ -200,7 +200,7 @@ def hibernate(story, kept):
     began = time.monotonic()
     story.show(story.g.last_words(command))
     took = time.monotonic() - began
-    for line in re.findall(r"^saved.*|.*reboot: Power down", story.g.log(), re.M):
+    for line in re.findall(r"saved \d.*|.*reboot: Power down", story.g.log()):
         story.note(f"B says: {line}")
     story.check("kernel logs of A and B", not story.g.trouble(),
                 "; ".join(story.g.trouble()[:1]) or f"{len(story.g.log().splitlines())} lines, no "
