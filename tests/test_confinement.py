@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """A kernel that was jumped to keeps to its window."""
-from jumps import (JUMP, MB, at_work, dmesg, iomem, jump_back_entry, load_kernel, load_way_back,
+from jumps import (JUMP, MB, Work, at_work, dmesg, iomem, jump_back_entry, load_kernel, load_way_back,
                    ranges, sysfs)
 
 
@@ -68,3 +68,34 @@ def test_other_paging_depth(boot):
     refused = g.run(f"kexec --load-jump-back-helper --entry={jump_back_entry(g):#x}")
     assert "Protocol not supported" in refused.out
     assert dmesg(g, "kexec_jump: entry .* with flags 0x0, this one is for 62 with 0x1")
+
+
+def nmis(g):
+    """NMIs each CPU that is online has taken."""
+    return g.run("grep NMI: /proc/interrupts").check().out.split()[1:-2]
+
+
+def test_other_cpus(boot, variant):
+    """The preserved kernel's other CPUs do nothing until they are started, not even halt in its memory."""
+    g = boot(variant, smp=3, disks=False, net=False)
+    work = Work(g, disks=False)
+    offline = "/sys/devices/system/cpu/cpu2/online"
+    before = nmis(g)
+    assert len(before) == 3
+    g.run(f"echo 0 >{offline}").check()
+    load_kernel(g, append="maxcpus=1")
+    for turn in range(2):
+        g.jump(JUMP, to="B")
+        assert g.run("nproc").out == "1"
+        # The local APIC sends an NMI to all other CPUs: it would wake them from HLT.
+        g.run("devmem 0xfee00300 32 0xc4400").check()
+        if not turn:
+            load_way_back(g)
+        g.jump(JUMP, to="A")
+        # A CPU that was offline still is.
+        assert g.run("nproc").out == "2"
+        assert nmis(g) == before[:2]
+        work.check()
+    g.run(f"echo 1 >{offline}").check()
+    assert nmis(g) == before
+    work.end()

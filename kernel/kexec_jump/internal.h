@@ -313,12 +313,12 @@ void arch_kexec_jump_point_out_cpu(bool on);
 void arch_kexec_jump_regs(struct pt_regs *regs);
 
 /**
- * arch_kexec_jump_park_cpus - send CPUs that were offline before to rest, too
+ * arch_kexec_jump_hold_cpus - see that no other CPU executes anything
  *
- * Called with all but the boot CPU offline, interrupts enabled, before any
- * page is exchanged.
+ * Called on the boot CPU with all others offline or stopped, before any page is
+ * exchanged. They stay like that until a kernel starts them anew. Any context.
  */
-void arch_kexec_jump_park_cpus(void);
+void arch_kexec_jump_hold_cpus(void);
 
 /**
  * arch_kexec_jump_from_panic - leave a kernel that panicked, for good

@@ -211,46 +211,25 @@ static void late_devices_leave(void)
 	dpm_resume_start(resume_message);
 }
 
-/*
- * The way hibernation parks CPUs before it overwrites memory: in HLT, not in
- * MWAIT, and SMT siblings that were off as well. So SMT is switched on, and off
- * again in the end.
- */
-static enum cpuhp_smt_control smt_control;
-
 static void cpus_leave(void)
 {
 	pm_sleep_enable_secondary_cpus();
-	if (smt_control != cpu_smt_control)
-		cpuhp_smt_disable(smt_control);
 }
 
 static int cpus_enter(void)
 {
 	int error;
 
-	smt_control = cpu_smt_control;
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 	kexec_jump_describe_cpus();
 #endif
-	/*
-	 * hibernate_resume_nonboot_cpu_disable() does this, too. But when it has
-	 * failed, one cannot tell whether there is something to undo.
-	 */
-	error = cpuhp_smt_enable();
-	if (error) {
-		if (smt_control != cpu_smt_control)
-			cpuhp_smt_disable(smt_control);
-		return error < 0 ? error : -EIO;
-	}
-	cpuidle_pause();
-	error = hibernate_resume_nonboot_cpu_disable();
+	error = pm_sleep_disable_secondary_cpus();
 	if (error) {
 		cpus_leave();
 		return error;
 	}
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-	arch_kexec_jump_park_cpus();
+	arch_kexec_jump_hold_cpus();
 #endif
 	return 0;
 }

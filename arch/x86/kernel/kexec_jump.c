@@ -349,14 +349,37 @@ noinline void arch_kexec_jump_regs(struct pt_regs *regs)
 	regs->flags = native_save_fl();
 }
 
+/* Real CPUs need some of it to leave a deep sleep state and take the INIT. */
+#define INIT_SETTLE_US	200
+
 /*
- * CPUs that were taken offline long ago may sit in MWAIT, and wake when the
- * monitored line is written, as an exchange would. Send those to HLT.
+ * A CPU that is offline rests in HLT or MWAIT, or, having said that it is dead, is
+ * still on its way there, in memory that is about to be exchanged: an instruction
+ * more would be fatal. After an INIT it executes nothing, and nothing but a startup
+ * IPI wakes it (Intel SDM vol. 3A, 9.4, Multiple-Processor Initialization); that is
+ * how the next kernel starts it, whichever it is. Those in MWAIT go to HLT before,
+ * or a later kexec would wait for them to do so.
+ *
+ * This CPU is the bootstrap processor, for which INIT means reset, or this kernel
+ * knows that it is not and has left that one alone.
  */
-void arch_kexec_jump_park_cpus(void)
+void arch_kexec_jump_hold_cpus(void)
 {
 #ifdef CONFIG_SMP
+	unsigned int cpu;
+
+	/* A discrete APIC (82489DX) knows no startup IPI: INIT alone is a start. */
+	if (!APIC_INTEGRATED(boot_cpu_apic_version))
+		return;
 	smp_kick_mwait_play_dead();
+	for_each_present_cpu(cpu) {
+		if (cpu == smp_processor_id())
+			continue;
+		apic_icr_write(APIC_INT_LEVELTRIG | APIC_INT_ASSERT | APIC_DM_INIT,
+			       apic->cpu_present_to_apicid(cpu));
+		safe_apic_wait_icr_idle();
+	}
+	udelay(INIT_SETTLE_US);
 #endif
 }
 
@@ -476,35 +499,12 @@ static bool others_stopped;
 /* DMA that a device has begun is over by then. */
 #define DMA_SETTLE_MS	100
 
-/*
- * The other CPUs rest in HLT, in memory that is about to be exchanged: whatever
- * wakes one, if only for an instruction, would be fatal. After an INIT they
- * execute nothing until the preserved kernel starts them (Intel SDM vol. 3A,
- * 9.4, Multiple-Processor Initialization). This CPU is the bootstrap processor,
- * for which INIT means reset, or this kernel knows that it is not and has left
- * that one alone.
- */
-static void hold_other_cpus(void)
-{
-#ifdef CONFIG_SMP
-	unsigned int cpu;
-
-	for_each_online_cpu(cpu) {
-		if (cpu == smp_processor_id())
-			continue;
-		apic_icr_write(APIC_INT_LEVELTRIG | APIC_INT_ASSERT | APIC_DM_INIT,
-			       apic->cpu_present_to_apicid(cpu));
-		safe_apic_wait_icr_idle();
-	}
-#endif
-}
-
 static void __noreturn leave_for_good(void)
 {
 	cpu_emergency_disable_virtualization();
 	stop_dma();
 	mdelay(DMA_SETTLE_MS);
-	hold_other_cpus();
+	arch_kexec_jump_hold_cpus();
 #ifdef CONFIG_X86_IO_APIC
 	/* Whoever held them was stopped. */
 	ioapic_zap_locks();
