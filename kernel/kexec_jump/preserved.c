@@ -4,7 +4,7 @@
  *
  * It is no RAM of this kernel, so it has no direct mapping. A 64-bit kernel
  * maps all of it, in large pages, and keeps it mapped; a 32-bit one has no room
- * for that and maps page by page, as it does with high memory of its own.
+ * for that and maps a part at a time.
  */
 #include "internal.h"
 
@@ -15,7 +15,16 @@
 #include <linux/pfn.h>
 #include <linux/slab.h>
 
-#ifdef CONFIG_64BIT
+/**
+ * kexec_jump_reachable - can this kernel address a page of the other one?
+ * @pfn:	page frame
+ *
+ * The other kernel may have PAE while this one has not.
+ */
+bool kexec_jump_reachable(unsigned long pfn)
+{
+	return pfn <= PHYS_PFN(~(phys_addr_t)0);
+}
 
 /* A piece of the other kernel's memory outside the window, and its mapping. */
 struct piece {
@@ -35,6 +44,11 @@ static struct piece *find_piece(unsigned long pfn)
 	return piece && piece->start <= pfn ? piece : NULL;
 }
 
+static void *remap(unsigned long start, unsigned long end)
+{
+	return memremap(PFN_PHYS(start), PFN_PHYS(end - start), MEMREMAP_WB);
+}
+
 static int add_piece(unsigned long start, unsigned long end)
 {
 	struct piece *piece = kzalloc(sizeof(*piece), GFP_KERNEL);
@@ -44,8 +58,9 @@ static int add_piece(unsigned long start, unsigned long end)
 		return -ENOMEM;
 	piece->start = start;
 	piece->end = end;
-	piece->address = memremap(PFN_PHYS(start), PFN_PHYS(end - start), MEMREMAP_WB);
-	if (piece->address)
+	if (IS_ENABLED(CONFIG_64BIT))
+		piece->address = remap(start, end);
+	if (piece->address || !IS_ENABLED(CONFIG_64BIT))
 		error = xa_err(xa_store(&pieces, end - 1, piece, GFP_KERNEL));
 	if (error) {
 		if (piece->address)
@@ -56,11 +71,11 @@ static int add_piece(unsigned long start, unsigned long end)
 }
 
 /**
- * kexec_jump_reach - map memory of the preserved kernel for good
+ * kexec_jump_reach - make memory of the preserved kernel quick to map
  * @start:	first page frame
  * @end:	page frame after the last one, no page of the range is in the window
  *
- * Process context, under kexec_jump_lock. What is mapped already is skipped.
+ * Process context, under kexec_jump_lock. What was reached before is skipped.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -69,6 +84,8 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 	/* Large pages need both addresses aligned, so the piece before is apart. */
 	unsigned long aligned = ALIGN(start, PTRS_PER_PTE);
 
+	if (start < end && !kexec_jump_reachable(end - 1))
+		end = PHYS_PFN(~(phys_addr_t)0) + 1;
 	while (start < end) {
 		unsigned long next = start < aligned && aligned < end ? aligned : end;
 		struct piece *piece = find_piece(start);
@@ -85,19 +102,16 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 	return 0;
 }
 
-static void *map_run(unsigned long pfn, unsigned long *nr)
-{
-	struct piece *piece = find_piece(pfn);
+#ifdef CONFIG_64BIT
 
-	if (piece) {
-		*nr = min(*nr, piece->end - pfn);
-		return piece->address + PFN_PHYS(pfn - piece->start);
-	}
-	*nr = 1;
-	return memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
+static void *map_in_piece(const struct piece *piece, unsigned long pfn,
+			  unsigned long *nr)
+{
+	*nr = min(*nr, piece->end - pfn);
+	return piece->address + PFN_PHYS(pfn - piece->start);
 }
 
-static void unmap_page(void *address)
+static bool unmap_in_piece(void *address)
 {
 	struct piece *piece;
 	unsigned long last;
@@ -105,56 +119,90 @@ static void unmap_page(void *address)
 	xa_for_each(&pieces, last, piece)
 		if (address >= piece->address &&
 		    address < piece->address + PFN_PHYS(piece->end - piece->start))
-			return;
-	memunmap(address);
+			return true;
+	return false;
 }
 
-#else /* !CONFIG_64BIT */
+#else
 
-int kexec_jump_reach(unsigned long start, unsigned long end)
+/* Pages that are mapped at once, of 128 MB of address space at best. */
+#define VIEW_PAGES	256
+
+/*
+ * The part of a piece that was read last stays mapped: who reads on, even in
+ * small steps, finds it.
+ */
+static struct {
+	struct mutex lock;
+	struct task_struct *owner;
+	struct piece part;
+} view = {
+	.lock = __MUTEX_INITIALIZER(view.lock),
+};
+
+static void move_view(const struct piece *piece, unsigned long pfn)
 {
-	return 0;
+	if (view.part.address)
+		memunmap(view.part.address);
+	view.part.start = pfn;
+	view.part.end = min(pfn + VIEW_PAGES, piece->end);
+	view.part.address = remap(view.part.start, view.part.end);
 }
+
+/* There is one of it: NULL if it is in use. */
+static void *map_in_piece(const struct piece *piece, unsigned long pfn,
+			  unsigned long *nr)
+{
+	if (!mutex_trylock(&view.lock))
+		return NULL;
+	if (!view.part.address || pfn < view.part.start || pfn >= view.part.end)
+		move_view(piece, pfn);
+	if (!view.part.address) {
+		mutex_unlock(&view.lock);
+		return NULL;
+	}
+	WRITE_ONCE(view.owner, current);
+	*nr = min(*nr, view.part.end - pfn);
+	return view.part.address + PFN_PHYS(pfn - view.part.start);
+}
+
+static bool unmap_in_piece(void *address)
+{
+	if (READ_ONCE(view.owner) != current || address < view.part.address ||
+	    address >= view.part.address + PFN_PHYS(view.part.end - view.part.start))
+		return false;
+	WRITE_ONCE(view.owner, NULL);
+	mutex_unlock(&view.lock);
+	return true;
+}
+
+#endif
 
 #ifdef CONFIG_HIGHMEM
 
-static void *map_run(unsigned long pfn, unsigned long *nr)
+static void *map_one(unsigned long pfn)
 {
-	*nr = 1;
 	return kmap_local_pfn(pfn);
 }
 
-static void unmap_page(void *address)
+static void unmap_one(void *address)
 {
 	kunmap_local(address);
 }
 
 #else
 
-static void *map_run(unsigned long pfn, unsigned long *nr)
+static void *map_one(unsigned long pfn)
 {
-	*nr = 1;
-	return memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB);
+	return remap(pfn, pfn + 1);
 }
 
-static void unmap_page(void *address)
+static void unmap_one(void *address)
 {
 	memunmap(address);
 }
 
 #endif
-#endif
-
-/**
- * kexec_jump_reachable - can this kernel address a page of the other one?
- * @pfn:	page frame
- *
- * The other kernel may have PAE while this one has not.
- */
-bool kexec_jump_reachable(unsigned long pfn)
-{
-	return pfn <= PHYS_PFN(~(phys_addr_t)0);
-}
 
 /**
  * kexec_jump_map_run - map pages of the preserved kernel
@@ -167,7 +215,18 @@ bool kexec_jump_reachable(unsigned long pfn)
  */
 void *kexec_jump_map_run(unsigned long pfn, unsigned long *nr)
 {
-	return kexec_jump_reachable(pfn) ? map_run(pfn, nr) : NULL;
+	struct piece *piece = find_piece(pfn);
+	void *address = NULL;
+
+	if (!kexec_jump_reachable(pfn))
+		return NULL;
+	if (piece)
+		address = map_in_piece(piece, pfn, nr);
+	if (!address) {
+		*nr = 1;
+		address = map_one(pfn);
+	}
+	return address;
 }
 
 /**
@@ -191,7 +250,8 @@ void *kexec_jump_map_preserved(unsigned long pfn)
  */
 void kexec_jump_unmap_preserved(void *address)
 {
-	unmap_page(address);
+	if (!unmap_in_piece(address))
+		unmap_one(address);
 }
 
 /**
