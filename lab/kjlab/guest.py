@@ -9,6 +9,7 @@ which kernel it is talking to after a jump.
     with Guest("x86_64", smp=2) as g:
         print(g.run("uname -a").out)
 """
+import contextlib
 import ctypes
 import functools
 import json
@@ -156,7 +157,9 @@ class Guest:
                 "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
                 "-serial", "chardev:shell",
                 "-chardev", f"file,id=log,path={self._log}", "-serial", "chardev:log",
-                "-qmp", f"unix:{d}/qmp,server=on,wait=off"]
+                "-qmp", f"unix:{d}/qmp,server=on,wait=off",
+                # Says whether a reset was a triple fault.
+                "-d", "cpu_reset", "-D", d / "reset.log"]
         if self.cpu:
             argv += ["-cpu", self.cpu]
         if self.icount:
@@ -341,6 +344,9 @@ class Guest:
         said = (self.dir / "qemu.log").read_text(errors="replace").strip()
         if rc or said:
             return f"QEMU itself failed (exit {rc}): {said}"
+        with contextlib.suppress(FileNotFoundError):
+            if "Triple fault" in (self.dir / "reset.log").read_text(errors="replace"):
+                return "the guest ended (triple fault)"
         return "the guest ended (reset or power off)"
 
     # --- looking in --------------------------------------------------------

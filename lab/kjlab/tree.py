@@ -174,7 +174,7 @@ def commit(patch, parent, n, env):
 
 def dirty():
     """Files edited by hand in build/tree."""
-    return [l[3:] for l in git("status", "--porcelain", "-uno").splitlines()] if TREE.is_dir() else []
+    return git("diff", "--name-only", "HEAD").splitlines() if TREE.is_dir() else []
 
 
 def compose(force=False):

@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/elf-em.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +98,11 @@ uint64_t chunk_hash(const struct superblock *super, uint32_t number,
 
 	/* A chunk of another image, or at another place, has another hash. */
 	memcpy(&seed, super->id, sizeof(seed));
-	return XXH64(data, length, seed + number);
+	seed += number;
+	/* Without 64-bit multiplication XXH64 takes three times as long. */
+	if (super->machine == EM_386)
+		return XXH32(data, length, (uint32_t)(seed ^ seed >> 32));
+	return XXH64(data, length, seed);
 }
 
 /* --- extents ------------------------------------------------------------ */
