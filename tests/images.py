@@ -17,14 +17,14 @@ MEMORY_BOUND = 64 << 10
 OK, FAILED, USAGE, NONE, REFUSED, BAD_IMAGE, PEER = range(7)
 
 
-def hibernate(g, command=f"kjump hibernate {DEVICE}", timeout=180):
+def hibernate(g, command=f"kjump hibernate {DEVICE}", timeout=300):
     """Run what saves the guest and powers off; its log must be free of trouble."""
     try:
         r = g.run(command, timeout=timeout)
     except GuestError as e:
         if "QEMU itself failed" in str(e):
             raise
-        g.wait(30)
+        g.wait()
     else:
         raise AssertionError(f"{command}: exit {r.rc}, still there:\n{r.out}\n{g.log()[-3000:]}")
     g.check_log()
@@ -47,7 +47,7 @@ def boot_fresh(boot, g, append=RESTORE, **kw):
     new = boot(g.variant, name="C", blank=g.blank, disks=g.disks, net=g.net, qemu_args=g.qemu_args,
                workdir=g.dir, append=append, **kw)
     # kjump-boot speaks to the console, as the kernel does.
-    said = re.findall(r"^(kjump.*)$", new.log(), re.M)
+    said = re.findall(r"^(kjump.*)$", new.user_log(), re.M)
     assert said and "this is a fresh boot" in said[-1], new.log()[-2000:]
     assert new.run("cat /sys/kernel/kexec_jump/image_entry").out == "0x0"
     return new, "\n".join(said)
@@ -102,13 +102,13 @@ def fill(g, left):
             return
         mb += missing // 1024 + 3
         g.run(f"killall -q memfill; while pidof memfill >/dev/null; do usleep 50000; done; "
-              f"memfill -k 0x1234567890abcdef {mb}", timeout=180).check()
+              f"memfill -k 0x1234567890abcdef {mb}", timeout=300).check()
     m = meminfo(g)
     assert m["MemFree"] <= left, (mb, m)
 
 
 def check_fill(g):
-    g.run("killall -USR1 memfill; while [ ! -e /tmp/memfill ]; do usleep 100000; done", timeout=120).check()
+    g.run("killall -USR1 memfill; while [ ! -e /tmp/memfill ]; do usleep 100000; done", timeout=300).check()
     assert re.fullmatch(r"filled=\d+ kB ok", g.run("cat /tmp/memfill; rm /tmp/memfill").out)
 
 
@@ -133,7 +133,7 @@ def store_disk(g_dir, mb, kind="ext4"):
 def store(g):
     """In the peer: the example's steps from taking the entry to power off."""
     g.run(f"{MOUNT_STORE} && sed 's/.*kexec_jump_back_entry=//; s/ .*//' /proc/cmdline >entry && "
-          "cp /proc/vmcore dump.elf && cd / && umount /mnt/h", timeout=120).check()
+          "cp /proc/vmcore dump.elf && cd / && umount /mnt/h", timeout=300).check()
     g.power_off()
     g.check_log()
     g.close()
@@ -142,7 +142,7 @@ def store(g):
 def load_stored(g):
     """In another kernel: load what store() wrote, with stock kexec."""
     g.run(f"{MOUNT_STORE} && kexec -l --args-none --entry=`cat entry` dump.elf && cd / && umount /mnt/h",
-          timeout=180).check()
+          timeout=300).check()
 
 
 def read_out(disk, name, into):

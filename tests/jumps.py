@@ -25,7 +25,7 @@ def load_command(g, append="", mem_max=MEM_MAX, options=""):
 
 
 def load_kernel(g, **kw):
-    g.run(load_command(g, **kw), timeout=120).check()
+    g.run(load_command(g, **kw), timeout=300).check()
 
 
 def jump_back_entry(g):
@@ -51,7 +51,7 @@ def sysfs(g, name):
 
 def reboot(g, times=1):
     """Jump in a program, not a kernel: the results of reboot(2), 0 or an errno."""
-    out = g.run(f"kjreboot -n {times}", timeout=60 + times).out
+    out = g.run(f"kjreboot -n {times}", timeout=180 + 10 * times).out
     return [int(n) for n in re.findall(r"(?:ret|errno)=(\d+)", out)]
 
 
@@ -138,7 +138,7 @@ class Work:
 
     def check(self, goes_on=True):
         """Nothing went wrong so far; with goes_on: and every kind of work proceeds."""
-        for _ in range(50):
+        for _ in range(300):
             status = self.g.run("workload status").out
             now = fields(status)
             assert now["errors"] == "0" and now["mem"] == "ok", status

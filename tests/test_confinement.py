@@ -26,7 +26,7 @@ def test_memory_filled(boot, variant):
         total = int(g.run("awk '/MemTotal/ {print $2}' /proc/meminfo").out)
         assert 30 << 10 < total < 64 << 10
 
-        filled = g.run("memfill -k 0xb0b0b0b0b0b0b0b0", timeout=120).check().out
+        filled = g.run("memfill -k 0xb0b0b0b0b0b0b0b0", timeout=300).check().out
         assert " ok" in filled
         g.jump(JUMP, to="A")
         work.check()

@@ -17,6 +17,7 @@ import time
 import pytest
 
 from kjlab import packages
+from kjlab.util import lock
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
 PAGE, MB = 4096, 1 << 20
@@ -234,7 +235,14 @@ def test_round_trip(kjump, core, tmp_path, how):
     assert not (tmp_path / "dump.kjump-part").exists()
 
 
-def test_what_is_saved_can_be_seen(kjump, core, image):
+@pytest.fixture
+def block_devices():
+    """Nobody else makes images on block devices meanwhile: kjump looks at all there are."""
+    with lock("block-devices"):
+        yield
+
+
+def test_what_is_saved_can_be_seen(kjump, core, image, block_devices):
     seen = json.loads(kjump("status", "--json", image).out)
     assert seen["state"] == "complete" and seen["release"] == "6.12.9-lab"
     assert seen["build_id"] == "0123abcd" and seen["compress"] == "lz4"
@@ -556,7 +564,7 @@ def test_what_is_no_core_is_not_saved(kjump, image, tmp_path):
 # --- block devices ------------------------------------------------------------
 
 @pytest.fixture
-def loop(tmp_path):
+def loop(tmp_path, block_devices):
     """loop(size): a block device of that size, zeros."""
     devices = []
 
@@ -880,7 +888,7 @@ def test_bad_arguments(kjump, verb):
     (["serve"], FAILED, "CONFIG_KEXEC_JUMP"), (["load"], FAILED, "CONFIG_KEXEC_JUMP"),
     (["snapshot", "x"], FAILED, "CONFIG_KEXEC_JUMP"),
 ])
-def test_arguments(kjump, tmp_path, words, rc, says):
+def test_arguments(kjump, tmp_path, words, rc, says, block_devices):
     kjump(*words, rc=rc, says=says)
     assert list(tmp_path.iterdir()) == []
 

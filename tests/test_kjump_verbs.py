@@ -11,7 +11,7 @@ AT = 32 << 20
 
 
 def returns(g, command, rc, says=""):
-    r = g.run(command, timeout=120)
+    r = g.run(command, timeout=300)
     assert r.rc == rc and re.search(says, r.out), r
     return r.out
 
@@ -38,7 +38,7 @@ def test_call(boot, variant, tmp_path):
     g.run("kexec -u").check()
 
     # A peer that is loaded is not lost by accident.
-    g.run("kjump load", timeout=120).check()
+    g.run("kjump load", timeout=300).check()
     peer = sysfs(g, "image_entry")
     returns(g, "kjump call /tmp/flat", REFUSED, "a peer is loaded.*--force")
     returns(g, "kjump call --force /tmp/nothing", FAILED, "/tmp/nothing: No such file")
@@ -81,7 +81,7 @@ def test_by_hand(boot, variant, tmp_path):
     machine = dict(smp=2, memory="256M", blank=320, workdir=tmp_path)
     g = boot(variant, **machine)
     work = Work(g, mb=8, tmpfs_mb=8)
-    g.run("kjump load", timeout=120).check()
+    g.run("kjump load", timeout=300).check()
     g.jump("kjump switch", to="B")
     status = json.loads(g.run("kjump status --json").check().out)
     assert status["preserved"] == 1 and int(status["jump_back_entry"], 0) and not status["images"], status
@@ -115,11 +115,28 @@ def test_by_hand(boot, variant, tmp_path):
     work.end()
 
 
+def test_peer_dies_after_saving(boot, variant):
+    """Nobody marked the image when its system went on: that system does."""
+    g = boot(variant, smp=2, memory="256M", blank=320, disks=False, net=False,
+             allow=["Kernel panic - not syncing", "Call Trace:"])
+    work = Work(g, disks=False, mb=8, tmpfs_mb=8)
+    g.run("kjump load", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    disk = "/dev/vdb"
+    returns(g, f"kjump save {disk}", OK)
+    state = f"kjump status --json {disk}"
+    assert json.loads(g.run(state).check().out)["state"] == "complete"
+    said = g.jump("echo c >/proc/sysrq-trigger", to="A")
+    assert "sysrq triggered crash" in said and "must not be resumed" not in said, said
+    assert json.loads(g.run(state).check().out)["state"] == "snapshot"
+    work.end()
+
+
 def test_peer_goes_back_whatever_happens(boot, variant):
     """Nobody sits at the peer's console: it tries again, and if kjump dies there init goes back."""
     g = boot(variant, smp=2, memory="256M", disks=False, net=False)
     work = Work(g, disks=False, mb=8, tmpfs_mb=8)
-    g.run("kjump load", timeout=120).check()
+    g.run("kjump load", timeout=300).check()
 
     def asked_for(*lines):
         """In B: have a message, as if A had jumped with it."""
@@ -136,12 +153,13 @@ def test_peer_goes_back_whatever_happens(boot, variant):
     g.jump("kjump switch", to="B")
     # It looks for that device for a while.
     asked_for("action=hibernate", "id=0123456789abcdef")
-    said = g.jump("kjump-boot & sleep 1; kill -9 $(pidof kjump); wait", to="A")
+    said = g.jump("kjump-boot & while ! pidof kjump >/dev/null; do usleep 50000; done; "
+                  "usleep 500000; kill -9 $(pidof kjump); wait", to="A")
     assert "kjump serve: exit 137, going back" in said, said
     work.check()
     assert (sysfs(g, "jumps"), sysfs(g, "last")) == ("2", "ok")
     # Asked by A, it answers.
     r = g.run("kjump hibernate /dev/nothing")
     assert r.rc == FAILED, r
-    g.run("kjump snapshot /tmp/dump && rm /tmp/dump", timeout=120).check()
+    g.run("kjump snapshot /tmp/dump && rm /tmp/dump", timeout=300).check()
     work.end()

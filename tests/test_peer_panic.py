@@ -65,7 +65,7 @@ def test_peer_panics_later(boot, variant):
             g.jump("kjreboot", to="A")
             work.check()
             enter(g)
-        g.run("memfill -k 0xdeaddeaddeaddead", timeout=120).check()
+        g.run("memfill -k 0xdeaddeaddeaddead", timeout=300).check()
         panic(g, 1)
         check_told(g)
         assert int(sysfs(g, "jumps")) == 3

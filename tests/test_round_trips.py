@@ -17,15 +17,24 @@ class Clocks:
         self.first = self.read()
 
     def read(self):
-        wall, uptime, _ = self.g.run("date +%s; cat /proc/uptime").out.split()
-        return time.time(), int(wall), float(uptime)
+        """Host's time, the guest's, its uptime, and by how much that may be wrong: the best of some looks."""
+        looks = []
+        for _ in range(3):
+            before = time.time()
+            wall, uptime, _ = self.g.run("date +%s; cat /proc/uptime").out.split()
+            after = time.time()
+            looks.append(((after - before) / 2, (before + after) / 2, int(wall), float(uptime)))
+        slack, *clocks = min(looks)
+        return slack, clocks
 
     def check(self):
-        host, wall, uptime = (now - then for now, then in zip(self.read(), self.first))
+        (slack, now), (first_slack, then) = self.read(), self.first
+        slack += first_slack
+        host, wall, uptime = (a - b for a, b in zip(now, then))
         # The real-time clock, read for the time away, counts seconds. Uptime
         # counts the time away, too. (Monotonic time is checked by the work.)
-        assert abs(wall - host) <= 2.5
-        assert abs(uptime - host) <= 2
+        assert abs(wall - host) <= 2.5 + slack
+        assert abs(uptime - host) <= 2 + slack
 
 
 def round_trips(g, trips, cpus, options="", append=""):
@@ -63,7 +72,7 @@ def round_trips(g, trips, cpus, options="", append=""):
 
 @pytest.mark.parametrize("smp", [1, 2, 4])
 def test_round_trips(boot, variant, smp):
-    round_trips(boot(variant, smp=smp, parallel=smp == 4), TRIPS, smp)
+    round_trips(boot(variant, smp=smp), TRIPS, smp)
 
 
 def test_highmem(boot):

@@ -14,7 +14,7 @@ def test_fifteen_megabytes(boot, tmp_path):
     g.run("workload start -m 4 && echo kept >/tmp/state").check()
     # No --initrd: kexec would put it at 16 MB or above. The kernel has its initramfs in it.
     g.run("kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 --mem-max=0xffffff "
-          f"--append='{g.peer_line('B')}'", timeout=120).check()
+          f"--append='{g.peer_line('B')}'", timeout=300).check()
     assert sysfs(g, "image_window").splitlines()[-1] == "0x100000-0xffffff"
     g.jump(JUMP, to="B")
     store(g)

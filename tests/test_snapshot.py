@@ -32,7 +32,7 @@ def change(g, n):
 
 
 def snapshot(g, file, options=""):
-    out = g.run(f"kjump snapshot {options} {file}", timeout=240).check().out
+    out = g.run(f"kjump snapshot {options} {file}", timeout=400).check().out
     assert re.search(r"the system stood still for [\d.]+ s", out) and f"{file} is written" in out
     return out
 

@@ -22,7 +22,7 @@ static inline int kexec_jump_execute(struct kimage *image) { return -EOPNOTSUPP;
 struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 			       struct kexec_segment *segments,
 			       unsigned long flags);
-void kexec_jump_free_image(struct kimage *image);
+bool kexec_jump_free_image(struct kimage *image);
 
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 int kexec_jump_check_flags(unsigned long flags);

@@ -317,8 +317,10 @@ void arch_kexec_jump_regs(struct pt_regs *regs);
  *
  * Called on the boot CPU with all others offline or stopped, before any page is
  * exchanged. They stay like that until a kernel starts them anew. Any context.
+ *
+ * Return: 0, or -EIO if one cannot be reached.
  */
-void arch_kexec_jump_hold_cpus(void);
+int arch_kexec_jump_hold_cpus(void);
 
 /**
  * arch_kexec_jump_from_panic - leave a kernel that panicked, for good

@@ -401,12 +401,22 @@ struct kexec_jump *kexec_jump_loaded(void)
 
 /**
  * kexec_jump_free_image - free a context-preserving image
- * @image:	made by kexec_jump_load()
+ * @image:	any image, that nobody finds any more
+ *
+ * Process context. If it is another image, wait until nobody looks at it who came
+ * to it by kexec_jump_loaded().
+ *
+ * Return: whether it was one that preserves the context, and is freed.
  */
-void kexec_jump_free_image(struct kimage *image)
+bool kexec_jump_free_image(struct kimage *image)
 {
+	bool freed = image->preserve_context;
+
 	mutex_lock(&kexec_jump_lock);
-	kexec_jump_destroy(image->jump);
-	kfree(image);
+	if (freed) {
+		kexec_jump_destroy(image->jump);
+		kfree(image);
+	}
 	mutex_unlock(&kexec_jump_lock);
+	return freed;
 }

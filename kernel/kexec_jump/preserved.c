@@ -36,10 +36,17 @@ struct piece {
 /* By last page frame; disjoint. */
 static DEFINE_XARRAY(pieces);
 
-static struct piece *find_piece(unsigned long pfn)
+/* The first one that ends above @pfn. */
+static struct piece *piece_above(unsigned long pfn)
 {
 	unsigned long last = pfn;
-	struct piece *piece = xa_find(&pieces, &last, ULONG_MAX, XA_PRESENT);
+
+	return xa_find(&pieces, &last, ULONG_MAX, XA_PRESENT);
+}
+
+static struct piece *find_piece(unsigned long pfn)
+{
+	struct piece *piece = piece_above(pfn);
 
 	return piece && piece->start <= pfn ? piece : NULL;
 }
@@ -88,13 +95,16 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 		end = PHYS_PFN(~(phys_addr_t)0) + 1;
 	while (start < end) {
 		unsigned long next = start < aligned && aligned < end ? aligned : end;
-		struct piece *piece = find_piece(start);
+		struct piece *piece = piece_above(start);
 		int error = 0;
 
-		if (piece)
+		if (piece && piece->start <= start) {
 			next = piece->end;
-		else
+		} else {
+			if (piece)
+				next = min(next, piece->start);
 			error = add_piece(start, next);
+		}
 		if (error)
 			return error;
 		start = next;

@@ -10,7 +10,6 @@
 #include "internal.h"
 
 #include <linux/console.h>
-#include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/freezer.h>
@@ -224,14 +223,13 @@ static int cpus_enter(void)
 	kexec_jump_describe_cpus();
 #endif
 	error = pm_sleep_disable_secondary_cpus();
-	if (error) {
-		cpus_leave();
-		return error;
-	}
 #ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-	arch_kexec_jump_hold_cpus();
+	if (!error)
+		error = arch_kexec_jump_hold_cpus();
 #endif
-	return 0;
+	if (error)
+		cpus_leave();
+	return error;
 }
 
 static int interrupts_enter(void)

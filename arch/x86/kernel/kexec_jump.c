@@ -363,24 +363,27 @@ noinline void arch_kexec_jump_regs(struct pt_regs *regs)
  * This CPU is the bootstrap processor, for which INIT means reset, or this kernel
  * knows that it is not and has left that one alone.
  */
-void arch_kexec_jump_hold_cpus(void)
+int arch_kexec_jump_hold_cpus(void)
 {
+	int error = 0;
 #ifdef CONFIG_SMP
 	unsigned int cpu;
 
 	/* A discrete APIC (82489DX) knows no startup IPI: INIT alone is a start. */
 	if (!APIC_INTEGRATED(boot_cpu_apic_version))
-		return;
+		return 0;
 	smp_kick_mwait_play_dead();
 	for_each_present_cpu(cpu) {
 		if (cpu == smp_processor_id())
 			continue;
 		apic_icr_write(APIC_INT_LEVELTRIG | APIC_INT_ASSERT | APIC_DM_INIT,
 			       apic->cpu_present_to_apicid(cpu));
-		safe_apic_wait_icr_idle();
+		if (safe_apic_wait_icr_idle())
+			error = -EIO;
 	}
 	udelay(INIT_SETTLE_US);
 #endif
+	return error;
 }
 
 /*
@@ -412,6 +415,11 @@ static void interrupts_to_boot_mode(void)
 	end_interrupts_in_service();
 	lapic_shutdown();
 	restore_boot_irq_mode();
+#ifdef CONFIG_X86_LOCAL_APIC
+	/* Nobody can handle an NMI while pages are exchanged; a kernel unmasks it. */
+	if (boot_cpu_has(X86_FEATURE_APIC))
+		apic_write(APIC_LVT1, APIC_DM_NMI | APIC_LVT_MASKED);
+#endif
 #ifdef CONFIG_HPET_TIMER
 	hpet_disable();
 #endif
@@ -541,6 +549,8 @@ void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 #endif
 	if (on_boot_cpu)
 		leave_for_good();
+	/* VMX would keep the INIT away; the others did this when they were stopped. */
+	cpu_emergency_disable_virtualization();
 	WRITE_ONCE(others_stopped, true);
 	for (;;)
 		halt();

@@ -150,6 +150,32 @@ static const char switch_help[] =
 	"Jump to the peer that kjump load has loaded, and leave it to its shell. Returns\n"
 	"when somebody jumps back there (kjump back).\n";
 
+/*
+ * Images that kjump save has made in the peer and did not mark: it died, or was left
+ * by other means than kjump back.
+ */
+static void disown_saved(const struct message *m)
+{
+	char *ids = message_get(m, MESSAGE_SAVED), *rest = ids, *id;
+	char *before = xasprintf("%s", fail_text());
+
+	while ((id = strsep(&rest, ","))) {
+		char *path = device_find_image(id, 0, NULL);
+
+		fail_clear();
+		if (!path || image_disown(path, id))
+			fprintf(stderr,
+				"kjump: the image %s of this system, saved in the peer, must not be resumed, and could not be marked so (%s): overwrite it\n",
+				id, path ? fail_text() : "it is not the first thing on any block device");
+		free(path);
+	}
+	fail_clear();
+	if (*before)
+		fail(KJ_FAILED, "%s", before);
+	free(before);
+	free(ids);
+}
+
 int verb_switch(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -173,6 +199,8 @@ int verb_switch(int argc, char **argv)
 	peer_message(&m, ACTION_SWITCH);
 	begun = now_seconds();
 	rc = send_and_jump(&m);
+	if (!jump_was_resumed())
+		disown_saved(&m);
 	if (!rc)
 		step(jump_was_resumed() ? "resumed from an image" : "back after %.2f s",
 		     now_seconds() - begun);

@@ -494,6 +494,38 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 	return rc;
 }
 
+struct wanted {
+	const char *id;
+	enum image_state state;
+	char *path;
+};
+
+static int has_image(void *ctx, const char *path)
+{
+	char id[2 * IMAGE_ID_LEN + 1];
+	struct wanted *w = ctx;
+	struct image image;
+
+	if (!image_open(&image, path, false) && !image_read_super(&image) &&
+	    (!w->state || w->state == image.super.state)) {
+		image_id_text(image.super.id, id);
+		if (!strcmp(id, w->id))
+			w->path = xasprintf("%s", path);
+	}
+	fail_clear();
+	image_close(&image);
+	return w->path != NULL;
+}
+
+char *device_find_image(const char *id, enum image_state state, const char *likely)
+{
+	struct wanted w = { .id = id, .state = state };
+
+	if (!(likely && has_image(&w, likely)))
+		device_for_each(has_image, &w);
+	return w.path;
+}
+
 bool device_wait(const char *path, double seconds)
 {
 	double until = now_seconds() + seconds;

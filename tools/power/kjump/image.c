@@ -470,12 +470,21 @@ int image_check_state(const struct image *image, bool to_resume)
 		    image->super.state);
 }
 
+/* Somebody may be looking at the device: what the system did before the jump goes on. */
+#define DISOWN_SECONDS	5
+
 int image_disown(const char *path, const char *id)
 {
+	double until = now_seconds() + DISOWN_SECONDS;
 	char found[2 * IMAGE_ID_LEN + 1];
 	struct image image;
-	int rc = image_open(&image, path, true);
+	int rc;
 
+	while ((rc = image_open(&image, path, true)) == KJ_REFUSED && now_seconds() < until) {
+		image_close(&image);
+		fail_clear();
+		usleep(100 * 1000);
+	}
 	if (!rc) {
 		rc = image_read_super(&image);
 		image_id_text(image.super.id, found);

@@ -297,8 +297,11 @@ int restore_check_data(struct image *image)
  */
 int restore_jump(struct image *image)
 {
-	int rc = image_write_super(image, IMAGE_USED);
+	int rc;
 
+	/* To be interrupted in between would lose it. */
+	hold_signals();
+	rc = image_write_super(image, IMAGE_USED);
 	if (!rc) {
 		rc = jump();
 		if (!rc)

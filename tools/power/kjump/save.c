@@ -73,6 +73,10 @@ static int write_chunk(void *ctx, struct job *job)
 {
 	struct save *s = ctx;
 
+	int rc = check_interrupted();
+
+	if (rc)
+		return rc;
 	index_add_chunk(&s->image->index, (uint32_t)(job->out_len - sizeof(struct chunk_header)));
 	s->written += job->in_len;
 	progress_at(&s->progress, s->written);
@@ -174,6 +178,9 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 		disks_note(image);
 	if (!rc)
 		rc = write_index(image);
+	if (!rc && !image->is_block && !image->shared &&
+	    ftruncate(image->fd, (off_t)image->super.image_size))
+		rc = fail(KJ_FAILED, "%s: cannot cut it to length", image->path);
 	if (!rc)
 		rc = image_flush(image);
 	if (!rc) {
@@ -184,9 +191,6 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 	}
 	if (rc)
 		return rc;
-	if (!image->is_block && !image->shared &&
-	    ftruncate(image->fd, (off_t)image->super.image_size))
-		return fail(KJ_FAILED, "%s: cannot cut it to length", image->path);
 	result->data_bytes = image->super.data_bytes;
 	result->image_size = image->super.image_size;
 	result->seconds = now_seconds() - begun;

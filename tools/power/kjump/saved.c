@@ -4,9 +4,10 @@
  *
  * Once that kernel goes on, its disks are no longer as such an image knows them,
  * and nobody may resume it. The list is as lasting as this kernel is: it is in
- * its memory.
+ * its memory. The other kernel is told, too, in case this one dies (see ask.c).
  */
 #include "image.h"
+#include "shared.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,39 @@
 
 #define SAVED_DIR	"/run"
 #define SAVED_FILE	SAVED_DIR "/kjump.saved"
+
+/* The message that is kept for kjump save by hand, with this list of ids. */
+static void tell(const char *ids)
+{
+	static const char * const kept[] = { "disks", "busy" };
+	struct message old, m;
+
+	if (message_read(&old))
+		return;
+	message_clear(&m);
+	if (ids)
+		message_add(&m, MESSAGE_SAVED, "%s", ids);
+	for (unsigned int i = 0; i < ARRAY_SIZE(kept); i++) {
+		char *value = message_get(&old, kept[i]);
+
+		if (value)
+			message_add(&m, kept[i], "%s", value);
+		free(value);
+	}
+	message_send(&m);
+	fail_clear();
+}
+
+static void tell_one_more(const char *id)
+{
+	struct message m;
+	char *before = message_read(&m) ? NULL : message_get(&m, MESSAGE_SAVED);
+	char *all = xasprintf("%s%s%s", before ? before : "", before ? "," : "", id);
+
+	tell(all);
+	free(before);
+	free(all);
+}
 
 int saved_note(const struct image *image)
 {
@@ -33,6 +67,7 @@ int saved_note(const struct image *image)
 		fprintf(f, "%s %s\n", id, path);
 		if (fclose(f))
 			rc = fail(KJ_FAILED, SAVED_FILE ": %s", strerror(errno));
+		tell_one_more(id);
 	}
 	free(path);
 	return rc;
@@ -64,8 +99,10 @@ int saved_disown(void)
 			rc = KJ_REFUSED;
 		}
 	}
-	free(text);
-	if (!rc)
+	if (!rc && text) {
 		unlink(SAVED_FILE);
+		tell(NULL);
+	}
+	free(text);
 	return rc;
 }

@@ -48,31 +48,6 @@ static int go_back(void)
 
 /* --- doing it ----------------------------------------------------------- */
 
-struct wanted {
-	const char *id;
-	char *path;
-};
-
-static int has_id(void *ctx, const char *path)
-{
-	struct wanted *w = ctx;
-	char id[2 * IMAGE_ID_LEN + 1];
-	struct image image;
-	bool found;
-
-	found = !image_open(&image, path, false) && !image_read_super(&image) &&
-		image.super.state == IMAGE_PREPARED;
-	if (found) {
-		image_id_text(image.super.id, id);
-		found = !strcmp(id, w->id);
-	}
-	fail_clear();
-	image_close(&image);
-	if (found)
-		w->path = xasprintf("%s", path);
-	return found;
-}
-
 /*
  * By the name the first kernel wrote on it: device names may differ here. Where
  * it was there is looked first, as opening a disk may wait for its controller.
@@ -80,17 +55,17 @@ static int has_id(void *ctx, const char *path)
 static int open_by_id(const char *id, const char *likely, struct image *image)
 {
 	double until = now_seconds() + DEVICE_SECONDS;
-	struct wanted w = { .id = id };
+	char *path;
 	int rc;
 
-	while (!(likely && has_id(&w, likely)) && !device_for_each(has_id, &w)) {
+	while (!(path = device_find_image(id, IMAGE_PREPARED, likely))) {
 		if (now_seconds() >= until)
 			return fail(KJ_FAILED,
 				    "the peer does not find the device (has its kernel the driver?)");
 		usleep(50 * 1000);
 	}
-	rc = image_open(image, w.path, true);
-	free(w.path);
+	rc = image_open(image, path, true);
+	free(path);
 	return rc ? rc : image_read_super(image);
 }
 
@@ -163,13 +138,17 @@ static bool serve_once(void)
 	bool back = true;
 	int rc = KJ_OK;
 
-	message_read(&m);
+	if (message_read(&m) && shared_size())
+		rc = fail(KJ_FAILED, "the peer cannot read what it is to do");
 	action = message_get(&m, "action");
 	busy = message_get(&m, "busy");
 	disks = message_get(&m, "disks");
-	fail_clear();
 	message_clear(&reply);
-	if (!action || !strcmp(action, ACTION_SWITCH)) {
+	if (!rc)
+		fail_clear();
+	if (rc) {
+		/* Back, with that answer. */
+	} else if (!action || !strcmp(action, ACTION_SWITCH)) {
 		back = false;
 	} else if (!strcmp(action, ACTION_HIBERNATE)) {
 		rc = save_as_asked(&m, &reply, IMAGE_COMPLETE);

@@ -7,6 +7,9 @@
 
 #define MESSAGE_SIZE	4096u
 
+/* In what is kept for kjump save by hand: ids of the images it has made, "ID,ID". */
+#define MESSAGE_SAVED	"saved"
+
 /* Lines key=value. */
 struct message {
 	char text[MESSAGE_SIZE];

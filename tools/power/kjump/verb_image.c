@@ -44,8 +44,12 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, con
 		image.disks = disks;
 		rc = save_vmcore(from, &image, algorithm, &result);
 	}
-	if (!rc && !strcmp(from, VMCORE))
+	if (!rc && !strcmp(from, VMCORE)) {
 		rc = saved_note(&image);
+		/* Then nobody would mark it when its system goes on. */
+		if (rc)
+			image_write_super(&image, IMAGE_SNAPSHOT);
+	}
 	/* A file that was not there before is not left behind in pieces. */
 	if (rc && is_new && image.fd >= 0)
 		unlink(target);
@@ -105,6 +109,7 @@ int verb_save(int argc, char **argv)
 	vmcore_close(&core);
 	if (rc)
 		return rc;
+	hold_signals();
 	message_read(&message);
 	busy = message_get(&message, "busy");
 	disks = message_get(&message, "disks");
