@@ -143,7 +143,7 @@ static bool unmap_in_piece(void *address)
  * small steps, finds it.
  */
 static struct {
-	struct mutex lock;
+	struct mutex lock;	/* held from map to unmap */
 	struct task_struct *owner;
 	struct piece part;
 } view = {

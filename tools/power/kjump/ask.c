@@ -163,10 +163,12 @@ static void disown_saved(const struct message *m)
 		char *path = device_find_image(id, 0, NULL);
 
 		fail_clear();
+		if (!path)
+			fail(KJ_NONE, "it is not the first thing on any block device");
 		if (!path || image_disown(path, id))
 			fprintf(stderr,
 				"kjump: the image %s of this system, saved in the peer, must not be resumed, and could not be marked so (%s): overwrite it\n",
-				id, path ? fail_text() : "it is not the first thing on any block device");
+				id, fail_text());
 		free(path);
 	}
 	fail_clear();
