@@ -514,7 +514,7 @@ static int has_image(void *ctx, const char *path)
 	}
 	fail_clear();
 	image_close(&image);
-	return w->path != NULL;
+	return !!w->path;
 }
 
 char *device_find_image(const char *id, enum image_state state, const char *likely)
