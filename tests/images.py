@@ -2,12 +2,11 @@
 """What tests of hibernation and snapshots share: machines that end and are started again."""
 import re
 import subprocess
-import time
 
 from kjlab.guest import GuestError
 from kjlab.util import BUILD
 
-from jumps import MB
+from jumps import MB, at_host_time
 
 DEVICE = "/dev/vdc"         # Guest(blank=...)
 RESTORE = f"kjump.restore={DEVICE}"
@@ -62,13 +61,8 @@ class Clock:
     @staticmethod
     def _ahead(g):
         """Guest minus host, and by how much that may be wrong: the best of some looks."""
-        looks = []
-        for _ in range(3):
-            before = time.time()
-            theirs = float(g.run("date +%s").out) + 0.5
-            after = time.time()
-            looks.append((0.5 + (after - before) / 2, theirs - (before + after) / 2))
-        return min(looks)
+        slack, host, out = at_host_time(g, "date +%s")
+        return 0.5 + slack, float(out) + 0.5 - host
 
     def check(self, g):
         slack, ahead = self._ahead(g)

@@ -6,6 +6,7 @@ import gzip
 import pathlib
 import re
 import subprocess
+import time
 
 from kjlab.echo import EchoServer
 
@@ -74,6 +75,17 @@ def dmesg(g, pattern):
 
 def fields(line):
     return dict(re.findall(r"(\w+)=(\w+)", line))
+
+
+def at_host_time(g, command):
+    """Half the time a command took, the host's time in its middle, and what it said: the best of some looks."""
+    looks = []
+    for _ in range(3):
+        before = time.time()
+        out = g.run(command).out
+        after = time.time()
+        looks.append(((after - before) / 2, (before + after) / 2, out))
+    return min(looks)
 
 
 class Console:

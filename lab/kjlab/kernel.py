@@ -162,7 +162,8 @@ def build_small(initramfs):
 def build_without(variant):
     """A small kernel without CONFIG_KEXEC_JUMP, to see that it builds: i386 for one CPU, x86_64 for more."""
     want = parse((LAB / "config/nojump.config").read_text())
-    want |= {"64BIT": "y", "SMP": "y"} if variant == "x86_64" else {"X86_32": "y", "HIGHMEM4G": "y"}
+    want |= dict.fromkeys({"x86_64": ("64BIT", "SMP"), "i386": ("X86_32", "HIGHMEM4G"),
+                           "i386-pae": ("X86_32", "HIGHMEM64G")}[variant], "y")
     source = tree.compose()
     home = BUILD / "nojump" / variant
     with lock(f"nojump-{variant}"):

@@ -23,7 +23,10 @@ char *device_path(dev_t dev);
 
 /* Call @visit for each block device until it returns nonzero. */
 int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
-/* The block device that begins with the image of this id, in this state (0: in any), or NULL. */
+/*
+ * The block device that begins with the image of this id, in this state (0: in any),
+ * or NULL; to be freed. @likely, if not NULL, is looked at first.
+ */
 char *device_find_image(const char *id, enum image_state state, const char *likely);
 /* Wait until a device file @path is there, for @seconds. */
 bool device_wait(const char *path, double seconds);

@@ -135,7 +135,9 @@ static void consume(struct run *r)
 		pthread_mutex_unlock(&r->lock);
 		if (done)
 			return;
-		rc = r->p->consume(r->p->ctx, job);
+		rc = check_interrupted();
+		if (!rc)
+			rc = r->p->consume(r->p->ctx, job);
 		if (rc) {
 			stop(r, rc);
 			return;

@@ -36,6 +36,7 @@ struct pipeline {
 	int (*consume)(void *ctx, struct job *job);
 };
 
+/* KJ_OK, the first error of any of them, or that of check_interrupted(). */
 int pipeline_run(const struct pipeline *p);
 
 #endif

@@ -73,10 +73,6 @@ static int write_chunk(void *ctx, struct job *job)
 {
 	struct save *s = ctx;
 
-	int rc = check_interrupted();
-
-	if (rc)
-		return rc;
 	index_add_chunk(&s->image->index, (uint32_t)(job->out_len - sizeof(struct chunk_header)));
 	s->written += job->in_len;
 	progress_at(&s->progress, s->written);

@@ -18,17 +18,24 @@
 #define SAVED_DIR	"/run"
 #define SAVED_FILE	SAVED_DIR "/kjump.saved"
 
-/* The message that is kept for kjump save by hand, with this list of ids. */
-static void tell(const char *ids)
+/*
+ * In the message that is kept for kjump save by hand: this id joins those of the
+ * images that are to be marked; NULL: there are none any more.
+ */
+static void tell(const char *id)
 {
 	static const char * const kept[] = { "disks", "busy" };
 	struct message old, m;
+	char *before;
 
 	if (message_read(&old))
 		return;
+	before = message_get(&old, MESSAGE_SAVED);
 	message_clear(&m);
-	if (ids)
-		message_add(&m, MESSAGE_SAVED, "%s", ids);
+	if (id)
+		message_add(&m, MESSAGE_SAVED, "%s%s%s", before ? before : "",
+			    before ? "," : "", id);
+	free(before);
 	for (unsigned int i = 0; i < ARRAY_SIZE(kept); i++) {
 		char *value = message_get(&old, kept[i]);
 
@@ -38,17 +45,6 @@ static void tell(const char *ids)
 	}
 	message_send(&m);
 	fail_clear();
-}
-
-static void tell_one_more(const char *id)
-{
-	struct message m;
-	char *before = message_read(&m) ? NULL : message_get(&m, MESSAGE_SAVED);
-	char *all = xasprintf("%s%s%s", before ? before : "", before ? "," : "", id);
-
-	tell(all);
-	free(before);
-	free(all);
 }
 
 int saved_note(const struct image *image)
@@ -67,7 +63,7 @@ int saved_note(const struct image *image)
 		fprintf(f, "%s %s\n", id, path);
 		if (fclose(f))
 			rc = fail(KJ_FAILED, SAVED_FILE ": %s", strerror(errno));
-		tell_one_more(id);
+		tell(id);
 	}
 	free(path);
 	return rc;

@@ -138,14 +138,13 @@ static bool serve_once(void)
 	bool back = true;
 	int rc = KJ_OK;
 
+	fail_clear();
 	if (message_read(&m) && shared_size())
 		rc = fail(KJ_FAILED, "the peer cannot read what it is to do");
 	action = message_get(&m, "action");
 	busy = message_get(&m, "busy");
 	disks = message_get(&m, "disks");
 	message_clear(&reply);
-	if (!rc)
-		fail_clear();
 	if (rc) {
 		/* Back, with that answer. */
 	} else if (!action || !strcmp(action, ACTION_SWITCH)) {

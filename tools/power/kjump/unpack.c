@@ -67,10 +67,7 @@ static int pass_on(void *ctx, struct job *job)
 {
 	struct unpack *u = ctx;
 	uint64_t at = (uint64_t)job->number * CHUNK_SIZE;
-	int rc = check_interrupted();
 
-	if (rc)
-		return rc;
 	progress_at(&u->progress, at + job->out_len);
 	return u->sink(u->sink_ctx, at, job->out, job->out_len);
 }
