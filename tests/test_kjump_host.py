@@ -16,7 +16,6 @@ import time
 
 import pytest
 
-from kjlab import packages
 from kjlab.util import lock
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
@@ -32,7 +31,6 @@ EM_386, EM_X86_64 = 3, 62
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Directory with kjump, built without a warning."""
-    packages.host()
     out = tmp_path_factory.mktemp("kjump")
     p = subprocess.run(["make", "-s", "-j2", "-C", SOURCE, f"O={out}", "CFLAGS=-O1 -Werror"],
                        capture_output=True, text=True)

@@ -4,16 +4,17 @@ import re
 
 import pytest
 
-from kjlab import kernel, lint, tree
+from kjlab import kernel, lint, packages, tree
 from kjlab.util import BUILD, VARIANTS
 
 
 def test_applies_to_every_offered_version():
-    versions = lint.offered_versions()
-    assert versions, "the package index offers no linux-source-6.12"
-    for version in versions:
-        changed = lint.apply_to_version(version)
-        assert "kernel/kexec_core.c" in changed
+    offers = list(packages.sources(tree.SOURCE))
+    assert offers
+    for apt, versions in offers:
+        for version in versions:
+            changed = lint.apply_to_version(apt, version)
+            assert "kernel/kexec_core.c" in changed
 
 
 @pytest.mark.parametrize("patch", [p.name for p in tree.patches()])

@@ -9,16 +9,15 @@ nanosecond of the guest's time and waiting for a timer takes no wall time: that
 number is the same on every machine. Nothing here passes or fails: what the
 base does not survive is reported as what happened instead of a number.
 """
-import argparse
 import contextlib
 import json
 import re
 import sys
 import time
 
-from . import bench_image, initramfs, kernel, packages
+from . import bench_image, initramfs, kernel
 from .guest import Guest, GuestError, host_tsc_khz
-from .util import BUILD, VARIANTS, LabError, say
+from .util import BUILD, say
 
 ICOUNT = "shift=0,sleep=off"
 LOADS_MB = (32, 64, 128, 200)
@@ -312,52 +311,18 @@ def measure_jumps(variant, options):
             for (w, i), s in runs.items()}
 
 
-def command():
-    p = argparse.ArgumentParser(
-        prog="lab/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Measure kexec jump: loading, calling a program, switching kernels; with\n"
-        "the series and with the unpatched base, by wall time and by instructions. And\n"
-        "hibernation: kjump and swsusp with the same guest and data.",
-        epilog="Prints a table for each architecture and writes build/bench.json. What the base\n"
-        "does not survive is shown as x, with what happened below the table. The first run\n"
-        "compiles two kernels for each architecture (about 4 minutes each on 2 cores); the\n"
-        "measurements take about 15 minutes for each, less with the options.\n"
-        "Nothing is asserted: exit status 0 if it ran, 1 if it could not, 2 usage.")
-    p.add_argument("variant", nargs="*", metavar="ARCH",
-                   help=f"one or more of {', '.join(VARIANTS)} (default: x86_64 i386)")
-    p.add_argument("--no-base", action="store_true", help="only the series")
-    p.add_argument("--no-icount", action="store_true", help="only wall time")
-    p.add_argument("--only", choices=("jumps", "hibernation"), help="measure only these")
-    p.add_argument("--runs", type=int, default=bench_image.RUNS,
-                   help=f"of each hibernation (default {bench_image.RUNS}); the median is shown")
-    a = p.parse_args()
-    if a.runs < 1:
-        p.error("--runs: at least 1")
-    variants = a.variant or ["x86_64", "i386"]
+def main(variants, options):
+    """Measure `options.only` (None: everything), each hibernation `options.runs` times."""
     for v in variants:
-        if v not in VARIANTS:
-            p.error(f"there is no architecture '{v}': choose from {', '.join(VARIANTS)}")
-    packages.host()
-    for v in variants:
-        prepare(v, not a.no_base and a.only != "hibernation")
+        prepare(v, not options.no_base and options.only != "hibernation")
     data = {}
     for v in variants:
         data[v] = {}
-        if a.only != "hibernation":
-            data[v] |= measure_jumps(v, a)
-        if a.only != "jumps":
-            data[v]["hibernation"] = found = bench_image.measure(v, a.runs)
+        if options.only != "hibernation":
+            data[v] |= measure_jumps(v, options)
+        if options.only != "jumps":
+            data[v]["hibernation"] = found = bench_image.measure(v, options.runs)
             bench_image.table(v, found)
         (BUILD / "bench.json").write_text(json.dumps(data, indent=1) + "\n")
     print(f"\nall numbers are in {(BUILD / 'bench.json').relative_to(BUILD.parent)}")
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(command())
-    except LabError as e:
-        print(f"lab: {e}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -28,7 +28,6 @@ import time
 from .guest import Guest, host_tsc_khz
 from .util import LabError, say
 
-RUNS = 3
 MEMORY, DISK, DISK_MB = "512M", "/dev/vdc", 640
 SWSUSP, READY, PLAIN, ZSTD = "swsusp", "kjump", "kjump, peer not loaded", "kjump, zstd"
 ROWS = ((150, SWSUSP), (150, READY), (150, PLAIN), (330, SWSUSP), (330, READY), (330, ZSTD))
@@ -189,7 +188,7 @@ def or_failed(measured, *args):
         return {"failed": str(e).splitlines()[0]}
 
 
-def measure(variant, runs=RUNS):
+def measure(variant, runs):
     found = {f"{mb} MB, {way}": median_of(variant, mb, way, runs) for mb, way in ROWS}
     found["reading"] = or_failed(reading, variant, runs)
     found["snapshots"] = or_failed(snapshots, variant)

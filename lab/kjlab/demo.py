@@ -9,21 +9,19 @@ go on. Then A takes two snapshots of itself through B, and crash opens the last.
 Every number shown is read from the guest, from the host's clock, from crash,
 or made from what that guest just answered; nothing is prepared.
 """
-import argparse
 import contextlib
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 
 import pexpect
 
-from . import dump, initramfs, kernel, packages
+from . import dump, initramfs, kernel
 from .echo import EchoServer
 from .guest import PROMPT, Guest, partitioned
-from .util import VARIANTS, LabError, say
+from .util import LabError, say
 
 DISKS = ("virtio", "ahci", "nvme")
 ADDRESSES = ("10.0.2.2", "10.0.3.2")    # the host, through the virtio and the e1000 card
@@ -364,6 +362,7 @@ def tell(variant):
 
 
 def main(variants):
+    began = time.monotonic()
     wrong, done = [], []
     for variant in variants:
         # Build late: the first story can be read while the second kernel compiles.
@@ -371,7 +370,8 @@ def main(variants):
         initramfs.build(variant)
         wrong += tell(variant)
         done.append(variant)
-    print()
+    print(flush=True)
+    say(f"demo: {time.monotonic() - began:.0f} s in all")
     if wrong:
         for line in wrong:
             print(f"WRONG: {line}")
@@ -379,34 +379,3 @@ def main(variants):
         return 1
     print(f"demo: all checks right on {' and '.join(done)}", flush=True)
     return 0
-
-
-def command():
-    p = argparse.ArgumentParser(
-        prog="lab/demo", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Show kexec jump live: a busy kernel A hibernates through a second kernel B\n"
-        "and is resumed by a third; then it takes snapshots of itself, which crash opens.",
-        epilog="The first run on a machine installs packages and compiles a kernel for each\n"
-        "architecture (about 4 minutes each on 2 cores), later ones take well under a minute.\n"
-        "Exit status: 0 all checks right, 1 a check was wrong or something failed, 2 usage.")
-    p.add_argument("variant", nargs="*", metavar="ARCH",
-                   help=f"one or more of {', '.join(VARIANTS)} (default: x86_64 i386)")
-    variants = p.parse_args().variant or ["x86_64", "i386"]
-    for v in variants:
-        if v not in VARIANTS:
-            p.error(f"there is no architecture '{v}': choose from {', '.join(VARIANTS)}")
-    began = time.monotonic()
-    packages.host()
-    status = main(variants)
-    say(f"demo: {time.monotonic() - began:.0f} s in all")
-    return status
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(command())
-    except LabError as e:
-        print(f"lab: {e}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

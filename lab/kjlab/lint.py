@@ -39,7 +39,6 @@ def for_variant(sources, variant):
 
 def checkpatch(mail):
     """Complaints of checkpatch --strict about one mail of the series."""
-    packages.host(("perl", "python3-ply", "python3-git", "codespell"))
     # The names of zstd's functions are not ours.
     ignore = ["--ignore", "CAMELCASE"] if "tools-power" in mail.name else []
     p = subprocess.run(["perl", "scripts/checkpatch.pl", "--strict", "--no-summary", "--codespell", *ignore,
@@ -72,7 +71,6 @@ def warnings(src, obj, variant, sources):
 
 def new_warnings(variant):
     """Warnings (W=1, sparse) the series adds in files it adds or changes."""
-    packages.host(("sparse",))
     source = tree.compose()
     home = kernel.build(variant)
     obj = home / "lint"
@@ -100,7 +98,6 @@ def new_warnings(variant):
 
 def debian_config():
     """Compile the files of the series with Debian's own configuration and KEXEC_JUMP."""
-    packages.host(("rsync", "kmod"))
     deb = packages.source_deb("linux-config-6.12")
     root = BUILD / "debian"
     if not (root / "usr").is_dir():
@@ -135,7 +132,6 @@ def debian_config():
 
 def superh():
     """SuperH has a kexec jump of its own: it must go on building on our sequence."""
-    packages.host(("gcc-sh4-linux-gnu",))
     obj = BUILD / "sh/obj"
     obj.mkdir(parents=True, exist_ok=True)
     make = ["make", "-s", "-C", tree.TREE, f"O={obj}", "ARCH=sh", "CROSS_COMPILE=sh4-linux-gnu-",
@@ -154,20 +150,8 @@ def superh():
     return [o for o in objects if not (obj / o).is_file()]
 
 
-def offered_versions():
-    """Every version of linux-source-6.12 the package index offers today."""
-    def ask():
-        out = run("apt-cache", *apt.opts, "madison", "linux-source-6.12")
-        return [line.split("|")[1].strip() for line in out.splitlines()]
-
-    apt = packages.Apt(run("dpkg", "--print-architecture").strip())
-    if not apt.updated.exists():
-        apt.update()
-    return ask()
-
-
-def apply_to_version(version):
-    """Apply the series to one version; raises LabError naming the patch that does not."""
+def apply_to_version(apt, version):
+    """Apply the series to one version of the source package; raises LabError naming the patch that does not."""
     names = files("")
     owned = set(files("", touched=False))
     names = [n for n in names if n not in owned]
@@ -177,9 +161,8 @@ def apply_to_version(version):
     if not stamp.fresh(key):
         shutil.rmtree(home, ignore_errors=True)
         (home / "base").mkdir(parents=True)
-        apt = packages.Apt(run("dpkg", "--print-architecture").strip())
         say(f"downloading linux-source-6.12 {version}")
-        (deb,) = apt.download([f"linux-source-6.12={version}"], home)
+        (deb,) = apt.download([f"{tree.SOURCE}={version}"], home)
         members = " ".join(f"linux-source-6.12/{n}" for n in names)
         run("sh", "-c", f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/linux-source-6.12.tar.xz"
                         f" | tar -xJ -C '{home}/base' --strip-components=1 {members}",

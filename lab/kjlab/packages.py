@@ -1,77 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0
 """Debian packages: those the host needs, and those unpacked for the guests.
 
-Host packages are installed. Guest packages and the kernel source are only
-downloaded, through a private apt state per architecture in build/apt that
-reads the host's list of sources: the host gets no foreign architecture, and
-no package of another release.
+Host packages are installed, by lab/install. Guest packages and the kernel source
+are only downloaded, through a private apt state per architecture in build/apt
+that reads the host's list of sources: the host gets no foreign architecture,
+and no package of another release.
 """
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
-from .util import BUILD, LabError, Stamp, lock, run, say
+from .util import BUILD, LAB, LabError, Stamp, lock, run, say
 
-HOST = ("bc binutils bison e2fsprogs flex gcc git gzip libc6-dev libelf-dev "
-        "libssl-dev make python3-pexpect python3-pytest python3-pytest-xdist "
-        "python3-pytest-rerunfailures qemu-system-x86 xz-utils").split()
-# To look into memory images (and see CRASH).
-HOST += ("makedumpfile", "python3-drgn")
-# To check the manual page.
-HOST += ("groff-base",)
-# For 32-bit guest programs. Not gcc-multilib, which apt would put in the place
-# of every cross compiler: it only adds a symlink for <asm/*.h> to these two.
-HOST += ("gcc-12-multilib", "libc6-dev-i386")
-# Static libraries and headers kjump is built with: the host's own are installed.
-KJUMP_DEV = ("liblz4-dev", "libxxhash-dev", "libzstd-dev")
-HOST += KJUMP_DEV
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 # The host has no libraries for 32 bits to build kjump with.
-FOREIGN = {"i386": KJUMP_DEV}
+FOREIGN = {"i386": ("kjump",)}
 # Debian 12's crash knows no kernel as new as 6.12: a later release's is unpacked,
 # for each architecture as it opens only images of its own, and run where it lies.
 # The first of these suites that the mirror has in order.
 CRASH, CRASH_SUITES = ("crash",), ("trixie", "stable", "forky")
+# Where a kernel source is taken from if the host's own sources have none.
+SOURCE_SUITES = ("trixie", "bookworm-backports")
 # Lists that do not fit each other, as a mirror has them for a while, are read again after so long.
 UPDATE_AGAIN = (5, 20)
 DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
 
 
-def missing(names):
-    p = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
-                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    have = {l.split()[0] for l in p.stdout.splitlines() if l.endswith(" installed")}
-    return [n for n in names if n not in have]
+def named(*lists):
+    """Packages that these lists of lab/packages name."""
+    text = "".join((LAB / "packages" / name).read_text() for name in lists)
+    return tuple(re.sub(r"#.*", "", text).split())
 
 
-def host(names=None):
-    """Install what is missing on the host, as root or with sudo. Nothing is ever removed."""
-    if missing(names or HOST):
-        # Tests that run at the same time may want some each.
-        with lock("host-packages"):
-            install(missing(names or HOST))
-
-
-def install(need):
-    if not need:
-        return
-    command = ["apt-get", "install", "-y", "--no-remove", "--no-install-recommends", *need]
-    if os.geteuid():
-        if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"],
-                                                      stderr=subprocess.DEVNULL).returncode:
-            raise LabError(f"these packages are missing: {' '.join(need)}\n"
-                           f"install them with:\n  sudo {' '.join(command)}")
-        command = ["sudo", "-n", *command]
-    say(f"installing {' '.join(need)}")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        run(*command, env=env)
-    except LabError:
-        # Most likely the package lists are missing or old.
-        run(*command[:command.index("apt-get")], "apt-get", "update", env=env)
-        run(*command, env=env)
+def install(*lists):
+    """Have these lists' packages on the host; what cannot be done, lab/install has said."""
+    if rc := subprocess.call([LAB / "install", *lists]):
+        sys.exit(rc)
 
 
 class Apt:
@@ -130,6 +97,13 @@ class Apt:
             raise LabError("none of the host's package sources is Debian's")
         return found[0]
 
+    def versions(self, name):
+        """Those on offer of a package, newest first."""
+        if not self.updated.exists():
+            self.update()
+        out = run("apt-cache", *self.opts, "madison", name)
+        return [line.split("|")[1].strip() for line in out.splitlines()]
+
     def download(self, names, into):
         """Download packages ("name" or "name=version"); returns their files.
 
@@ -153,14 +127,29 @@ def newest(into, name, arch):
     return max(found, key=lambda p: p.stat().st_mtime)
 
 
+def sources(name):
+    """Who offers a kernel source package: yields (Apt, [versions, newest first]).
+
+    The host's own sources first. A host that was set up with the release's main archive
+    alone, as debootstrap does it, has none there, but its mirror has other suites.
+    """
+    arch = run("dpkg", "--print-architecture").strip()
+    for suite in (None, *SOURCE_SUITES):
+        apt = Apt(arch, suite)
+        if versions := apt.versions(name):
+            yield apt, versions
+
+
 def source_deb(name):
-    """The kernel source package, downloaded once."""
-    host(["dpkg", "apt"])
+    """A kernel source package, downloaded once."""
     into = BUILD / "dl"
     if into.is_dir() and list(into.glob(f"{name}_*_all.deb")):
         return newest(into, name, "all")
-    arch = run("dpkg", "--print-architecture").strip()
-    return Apt(arch).download([name], into)[0]
+    for apt, versions in sources(name):
+        say(f"downloading {name} {versions[0]} (about 140 MB)")
+        return apt.download([name], into)[0]
+    raise LabError(f"neither this machine's package sources nor {' and '.join(SOURCE_SUITES)} of its "
+                   f"mirror have {name}; LINUX_SRC=FILE takes a tarball or tree you have")
 
 
 def library_depends(deb):
@@ -201,7 +190,7 @@ def unpacked(name, arch, wanted, suite=None):
 def guest_root(variant):
     """Directory with the guest packages and the libraries they need, and those of FOREIGN."""
     arch = DEB_ARCH[variant]
-    return unpacked(arch, arch, (*GUEST, *FOREIGN.get(arch, ())))
+    return unpacked(arch, arch, (*GUEST, *named(*FOREIGN.get(arch, ()))))
 
 
 def crash_root(arch):

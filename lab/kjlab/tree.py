@@ -17,6 +17,7 @@ import tarfile
 from . import packages
 from .util import BUILD, IDENTITY, ROOT, LabError, Stamp, digest, lock, run, say
 
+SOURCE = "linux-source-6.12"
 TREE = BUILD / "tree"
 SERIES = ROOT / "patches" / "6.12"
 OWNED_DIRS = ("arch", "include", "kernel", "Documentation", "tools")
@@ -52,7 +53,7 @@ def base_source():
         else:
             raise LabError(f"LINUX_SRC={src} is neither a kernel tree nor a tarball of one")
         return path, digest(path, str(stat.st_mtime_ns), str(stat.st_size))
-    deb = packages.source_deb("linux-source-6.12")
+    deb = packages.source_deb(SOURCE)
     return str(deb), deb.name
 
 
@@ -125,11 +126,18 @@ def patches():
     return [Patch(p) for p in sorted(SERIES.glob("*.patch"))]
 
 
+def project_files(*args):
+    """What git ls-files says of this repository; of a plain copy of it, every file."""
+    if not (ROOT / ".git").exists():
+        return [str(p.relative_to(ROOT)) for d in OWNED_DIRS for p in (ROOT / d).rglob("*")]
+    # Whoever owns the checkout: root may work in a user's.
+    return run("git", "-c", "safe.directory=*", "-C", ROOT, "ls-files", "-z", *args).split("\0")
+
+
 def owned_files():
     """Files of this repository that go into the tree (what git would commit or has)."""
-    out = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others",
-              "--exclude-standard", "--", *OWNED_DIRS)
-    return sorted(f for f in out.split("\0") if f and (ROOT / f).is_file())
+    found = project_files("--cached", "--others", "--exclude-standard", "--", *OWNED_DIRS)
+    return sorted(f for f in found if (ROOT / f).is_file())
 
 
 def check_ownership(series, owned):
@@ -143,7 +151,7 @@ def check_ownership(series, owned):
             by[path] = patch.name
     orphans = [f for f in owned if f not in by]
     # A file that is not even committed yet is work in progress.
-    tracked = set(run("git", "-C", ROOT, "ls-files", "-z").split("\0"))
+    tracked = set(project_files())
     if fresh := [f for f in orphans if f not in tracked]:
         say("not in the tree, no patch has an 'Overlay:' line for: " + " ".join(fresh))
     orphans = [f for f in orphans if f in tracked]
