@@ -4,7 +4,8 @@
 What a new installation has: the essential packages and apt, one line of
 sources (the release's main archive), no package lists. It is made once, kept as
 build/bare/root.tar, and unpacked for each use. Without being root, that is done
-in a user namespace (unshare).
+in a user namespace (unshare). In a chroot nothing can be mounted that would not
+be seen outside as well: there it gets devices of its own, and no /proc.
 """
 import os
 import pathlib
@@ -26,10 +27,19 @@ ARCHIVES = BUILD / "bare/archives"
 CHECKOUT = "/srv/kexec-jump"
 
 
+def in_chroot():
+    try:
+        mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return True
+    return all(line.split()[4] != "/" for line in mounts)
+
+
 def namespace(*command):
     """This command, in namespaces that end with it; root there."""
     mapped = () if os.geteuid() == 0 else ("--map-root-user", "--map-auto")
-    return ["unshare", *mapped, "--mount", "--pid", "--fork", "--kill-child", *map(str, command)]
+    mount = () if in_chroot() else ("--mount",)
+    return ["unshare", *mapped, *mount, "--pid", "--fork", "--kill-child", *map(str, command)]
 
 
 def apt_settings():
@@ -80,8 +90,9 @@ class Machine:
         self.root.mkdir()
         checkout(self.home / "checkout")
         cache = f"{self.root}/var/cache/apt/archives"
-        # Its devices are this machine's (only root can make some).
-        setup = [f"tar -C {self.root} -xf {packed} --exclude='./dev/*'", *self.mounts(),
+        # Its devices are this machine's, if they can be: only root can make some.
+        setup = [f"tar -C {self.root} -xf {packed}" + ("" if in_chroot() else " --exclude='./dev/*'"),
+                 *self.mounts(),
                  f"mv {self.home}/checkout {self.root}{CHECKOUT}"]
         for name, may in USERS.items():
             if name != "root":
@@ -105,7 +116,9 @@ class Machine:
             raise
 
     def mounts(self):
-        return [f"mount --rbind /dev {self.root}/dev", f"mount -t proc proc {self.root}/proc"]
+        return [] if in_chroot() else [
+            f"mount --rbind /dev {self.root}/dev", f"mount --rbind /sys {self.root}/sys",
+            f"mount -t proc proc {self.root}/proc"]
 
     def argv(self, user, line):
         """What runs a command line in it, as this user, in the checkout, which is theirs then."""
