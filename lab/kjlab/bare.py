@@ -51,7 +51,7 @@ def apt_settings():
 
 def archive():
     """build/bare/root.tar."""
-    home, mirror = BUILD / "bare", packages.Apt(run("dpkg", "--print-architecture").strip()).mirror()
+    home, mirror = BUILD / "bare", packages.Apt(packages.host_arch()).mirror()
     made, stamp = home / "root.tar", Stamp(home / ".lab-root")
     key = digest(mirror, SUITE, *MORE)
     with lock("bare"):

@@ -161,10 +161,10 @@ def apply_to_version(apt, version):
     if not stamp.fresh(key):
         shutil.rmtree(home, ignore_errors=True)
         (home / "base").mkdir(parents=True)
-        say(f"downloading linux-source-6.12 {version}")
+        say(f"downloading {tree.SOURCE} {version}")
         (deb,) = apt.download([f"{tree.SOURCE}={version}"], home)
-        members = " ".join(f"linux-source-6.12/{n}" for n in names)
-        run("sh", "-c", f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/linux-source-6.12.tar.xz"
+        members = " ".join(f"{tree.SOURCE}/{n}" for n in names)
+        run("sh", "-c", f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/{tree.SOURCE}.tar.xz"
                         f" | tar -xJ -C '{home}/base' --strip-components=1 {members}",
             what=f"unpacking {deb.name}")
         deb.unlink()

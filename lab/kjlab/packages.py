@@ -87,10 +87,13 @@ class Apt:
             break
         self.updated.touch()
 
-    def mirror(self):
-        """Where the host gets Debian from, which has the other releases too."""
+    def have_lists(self):
         if not self.updated.exists():
             self.update()
+
+    def mirror(self):
+        """Where the host gets Debian from, which has the other releases too."""
+        self.have_lists()
         found = self("apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages",
                      "Origin: Debian", "Label: Debian", "Component: main").split()
         if not found:
@@ -99,8 +102,7 @@ class Apt:
 
     def versions(self, name):
         """Those on offer of a package, newest first."""
-        if not self.updated.exists():
-            self.update()
+        self.have_lists()
         out = run("apt-cache", *self.opts, "madison", name)
         return [line.split("|")[1].strip() for line in out.splitlines()]
 
@@ -110,8 +112,7 @@ class Apt:
         One update if something is not found.
         """
         into.mkdir(parents=True, exist_ok=True)
-        if not self.updated.exists():
-            self.update()
+        self.have_lists()
         try:
             self("apt-get", "download", "-q", *names, cwd=into)
         except LabError:
@@ -127,13 +128,17 @@ def newest(into, name, arch):
     return max(found, key=lambda p: p.stat().st_mtime)
 
 
+def host_arch():
+    return run("dpkg", "--print-architecture").strip()
+
+
 def sources(name):
     """Who offers a kernel source package: yields (Apt, [versions, newest first]).
 
     The host's own sources first. A host that was set up with the release's main archive
     alone, as debootstrap does it, has none there, but its mirror has other suites.
     """
-    arch = run("dpkg", "--print-architecture").strip()
+    arch = host_arch()
     for suite in (None, *SOURCE_SUITES):
         apt = Apt(arch, suite)
         if versions := apt.versions(name):
