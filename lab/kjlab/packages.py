@@ -62,15 +62,24 @@ class Apt:
         if suite:
             sources = self.dir / "suite.sources"
             if not sources.is_file():
-                sources.write_text(f"Types: deb\nURIs: {Apt(arch).mirror()}\nSuites: {suite}\n"
-                                   "Components: main\nSigned-By: /usr/share/keyrings/"
-                                   "debian-archive-keyring.gpg\n")
+                new = self.dir / f"suite.{os.getpid()}"
+                new.write_text(f"Types: deb\nURIs: {Apt(arch).mirror()}\nSuites: {suite}\n"
+                               "Components: main\nSigned-By: /usr/share/keyrings/"
+                               "debian-archive-keyring.gpg\n")
+                os.replace(new, sources)
             self.opts += ["-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"]
 
     def __call__(self, tool, *args, **kw):
         return run(tool, *self.opts, *args, what=f"{tool} {' '.join(map(str, args))}", **kw)
 
-    def update(self):
+    def update(self, if_never=False):
+        """Read the package lists; with if_never, unless that was ever done."""
+        # Of two at a time, apt lets one fail.
+        with lock(f"apt-{self.dir.name}"):
+            if not (if_never and self.updated.exists()):
+                self._update()
+
+    def _update(self):
         for seconds in (*UPDATE_AGAIN, None):
             say(f"reading the package lists for {self.arch}")
             try:
@@ -89,7 +98,7 @@ class Apt:
 
     def have_lists(self):
         if not self.updated.exists():
-            self.update()
+            self.update(if_never=True)
 
     def mirror(self):
         """Where the host gets Debian from, which has the other releases too."""
