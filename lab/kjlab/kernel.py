@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build guest kernels: allnoconfig plus the fragments in lab/config, checked."""
 import os
+import pathlib
 import re
 import shutil
 
@@ -19,12 +20,29 @@ SMALL = "i386-small"
 NO_DEBUG_INFO = {"DEBUG_INFO_DWARF5": "n", "DEBUG_INFO_NONE": "y"}
 
 
-def make_args(src, obj, variant):
-    args = ["make", "-s", "-C", src, f"O={obj}", *REPRODUCIBLE,
-            "ARCH=x86_64" if variant == "x86_64" else "ARCH=i386", f"-j{jobs()}"]
-    if shutil.which("ccache"):
-        args.append("CC=ccache gcc")
-    return args
+def compiler():
+    """Equal sources are compiled once, whichever folder they are in, if there is ccache.
+
+    The cache is the user's own (~/.cache/ccache), with the user's own settings.
+    """
+    if not shutil.which("ccache"):
+        return "gcc"
+    # Paths below it become relative ones, and the folder's own name is not looked at.
+    os.environ.setdefault("CCACHE_BASEDIR", str(BUILD))
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+    # What the compiler says it has read is enough: no run of the preprocessor before each compilation.
+    os.environ.setdefault("CCACHE_DEPEND", "1")
+    if "CCACHE_DIR" not in os.environ and not os.access(pathlib.Path.home(), os.W_OK):
+        os.environ["CCACHE_DIR"] = str(BUILD / "ccache")
+    return "ccache gcc"
+
+
+def make_args(src, obj, variant, cppflags=""):
+    # The kernel's own map of source paths (__FILE__) names the absolute one.
+    cppflags = f"-fmacro-prefix-map={os.path.relpath(src, obj)}/= {cppflags}".strip()
+    return ["make", "-s", "-C", src, f"O={obj}", *REPRODUCIBLE,
+            "ARCH=x86_64" if variant == "x86_64" else "ARCH=i386", f"-j{jobs()}",
+            f"CC={compiler()}", f"KCPPFLAGS={cppflags}"]
 
 
 def parse(text):
@@ -150,18 +168,6 @@ def build_small(initramfs):
     home = BUILD / SMALL
     with lock(f"kernel-{SMALL}"):
         build_in(tree.TREE, home / "obj", SMALL, want, digest(source, initramfs), home)
-    return home
-
-
-def build_without(variant):
-    """A small kernel without CONFIG_KEXEC_JUMP, to see that it builds: i386 for one CPU, x86_64 for more."""
-    want = parse((LAB / "config/nojump.config").read_text())
-    want |= dict.fromkeys({"x86_64": ("64BIT", "SMP"), "i386": ("X86_32", "HIGHMEM4G"),
-                           "i386-pae": ("X86_32", "HIGHMEM64G")}[variant], "y")
-    source = tree.compose()
-    home = BUILD / "nojump" / variant
-    with lock(f"nojump-{variant}"):
-        build_in(tree.TREE, home / "obj", variant, want, source, home)
     return home
 
 

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 
 from . import kernel, packages, tree
-from .util import BUILD, LabError, digest, Stamp, jobs, lock, run, say
+from .util import BUILD, LAB, LabError, digest, Stamp, jobs, lock, run, say
 
 # Debian's python3 has the modules checkpatch's SPDX check needs; an own one may not.
 SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
 # Makes generated/utsversion.h, which the decompressor includes.
 VERSION = ("init/version-timestamp.o",)
+BOOT = "arch/x86/boot"
+VOFFSET = f"{BOOT}/voffset.h"
 
 
 def files(suffix, owned=True, touched=True):
@@ -33,19 +35,27 @@ def files(suffix, owned=True, touched=True):
 
 def for_variant(sources, variant):
     """Sources of x86 that this variant compiles."""
-    other = "_32." if variant == "x86_64" else "_64."
-    return [f for f in sources if other not in f]
+    # There is no memory hotplug on i386.
+    others = ("_32.",) if variant == "x86_64" else ("_64.", "memory_hotplug.")
+    return [f for f in sources if not any(other in f for other in others)]
 
 
 def checkpatch(mail):
     """Complaints of checkpatch --strict about one mail of the series."""
     # The names of zstd's functions are not ours.
     ignore = ["--ignore", "CAMELCASE"] if "tools-power" in mail.name else []
-    p = subprocess.run(["perl", "scripts/checkpatch.pl", "--strict", "--no-summary", "--codespell", *ignore,
-                        "--codespellfile", "/usr/lib/python3/dist-packages/codespell_lib/data/dictionary.txt",
-                        mail], cwd=tree.TREE, env=SYSTEM_PATH, text=True,
+    p = subprocess.run(["perl", "scripts/checkpatch.pl", "--strict", "--no-summary", *ignore, mail],
+                       cwd=tree.TREE, env=SYSTEM_PATH, text=True,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return "" if p.returncode == 0 and "no obvious style problems" in p.stdout else p.stdout
+
+
+def misspelled(mail):
+    """What codespell says of a mail's own lines. (From checkpatch it takes a minute for a large one.)"""
+    own = [l for l in mail.read_text().splitlines() if not l.startswith(("-", " "))]
+    p = subprocess.run(["/usr/bin/codespell", "-L", "ist", "-"], input="\n".join(own), text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return p.stdout
 
 
 def warnings(src, obj, variant, sources):
@@ -53,8 +63,12 @@ def warnings(src, obj, variant, sources):
     objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
     for o in objects:
         (obj / o).unlink(missing_ok=True)
+    # The decompressor includes addresses of a kernel that was linked: any.
+    if not (obj / VOFFSET).is_file():
+        (obj / BOOT / "compressed").mkdir(parents=True, exist_ok=True)
+        shutil.copy(BUILD / variant / "obj" / VOFFSET, obj / VOFFSET)
     # Not silent: the commands tell whether sparse was run.
-    make = [a for a in kernel.make_args(src, obj, variant) if a != "-s"]
+    make = [a for a in kernel.make_args(src, obj, variant, f"-I{BOOT}/compressed") if a != "-s"]
     p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *VERSION, *objects],
                        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode:
@@ -128,6 +142,26 @@ def debian_config():
     if missing:
         raise LabError(f"not compiled: {missing}")
     return objects
+
+
+def without_feature(variant):
+    """Compile what the series changes with the feature off: objects, and functions of ours they still call."""
+    want = kernel.parse((LAB / "config/nojump.config").read_text())
+    want |= dict.fromkeys({"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG"), "i386": ("X86_32", "HIGHMEM4G", "X86_UP_APIC", "X86_UP_IOAPIC")}[variant], "y")
+    obj = BUILD / "nojump" / variant
+    tree.compose()
+    kernel.configure(tree.TREE, obj, variant, want)
+    sources = [f for f in for_variant(files((".c", ".S"), owned=False), variant) if (tree.TREE / f).is_file()]
+    objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
+    for o in objects:
+        (obj / o).unlink(missing_ok=True)
+    log = BUILD / "nojump" / f"{variant}.log"
+    log.unlink(missing_ok=True)
+    make = make_args(tree.TREE, obj, variant)
+    run(*make, *VERSION, what="preparing a kernel without KEXEC_JUMP")
+    run(*make, *objects, what="compiling without KEXEC_JUMP", log=log)
+    calls = run("nm", "--undefined-only", *objects, cwd=obj)
+    return objects, sorted(set(re.findall(r"\bU (\w*kexec_jump\w*)", calls))), log.read_text()
 
 
 def superh():
