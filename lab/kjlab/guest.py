@@ -130,7 +130,7 @@ class Guest:
         # Short: a unix socket's path may have 107 characters.
         self.dir = pathlib.Path(workdir or tempfile.mkdtemp(prefix="kj-"))
         self.qemu = self.shell = self._qmp = None
-        self.transcript = b""
+        self.transcript, self.typed = b"", None
         # One for each QEMU, even if several use the same directory.
         self._log = self.dir / f"kernel-{uuid.uuid4().hex[:8]}.log"
         self._kept_log = ""
@@ -138,7 +138,7 @@ class Guest:
             try:
                 self.start()
             except BaseException:
-                self.save_artefacts()
+                print(self.fate(), "logs:", self.save_artefacts())
                 self.close()
                 raise
 
@@ -293,7 +293,8 @@ class Guest:
             raise ValueError("one line of at most 4000 characters")
         self._type(cmd)
 
-    def _type(self, line):
+    def _type(self, line, what=None):
+        self.typed = what or line
         try:
             self.shell.send(line + "\n")
         except OSError:
@@ -323,7 +324,7 @@ class Guest:
             raise ValueError("one line, please: join commands with ';'")
         if len(line) > 4000:
             raise ValueError("too long for a terminal line: split it")
-        self._type(line)
+        self._type(line, cmd)
         what = f"running {cmd!r}"
         self._expect(f"@b{ident}\r?\n", timeout, what)
         # The prompt without the end mark: the command ended the shell itself.
@@ -356,6 +357,11 @@ class Guest:
             if "Triple fault" in (self.dir / "reset.log").read_text(errors="replace"):
                 return "the guest ended (triple fault)"
         return "the guest ended (reset or power off)"
+
+    def fate(self):
+        """Which guest, what was typed last, and how it is, in a line."""
+        state = "did not start" if not self.qemu else "runs" if self.qemu.poll() is None else self._why_ended()
+        return f"guest {self.label} (kernel {self.name}, {self.variant}): {state}; last typed: {self.typed!r}"
 
     # --- looking in --------------------------------------------------------
 
