@@ -9,7 +9,7 @@ from jumps import JUMP, MB, dmesg, jump_back_entry, load_kernel, reboot, sysfs, 
 RET = 32 * MB
 PRESERVE, ON_CRASH = 2, 1
 
-# struct kexec_jump_header, see include/linux/kexec_jump_page.h
+# struct kexec_jump_header, see include/linux/kexec_jump_abi.h
 VERSION, CHECKSUM, NR_RANGES, STATE = 8, 16, 48, 56 + 32 * 16 + 5 * 8
 
 

@@ -149,13 +149,13 @@ static int alloc_pages_outside(struct kexec_jump *jump, size_t bytes)
 	unsigned long i = 0, nr = PFN_UP(bytes);
 	struct page **pages, *page;
 
-	if (kexec_jump_list_alloc(jump, &d->list, nr))
+	if (kexec_jump_list_alloc(&jump->pool, &d->list, nr))
 		return -ENOMEM;
 	pages = kvmalloc_array(nr, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
 	for (d->nr_pages = 0; d->nr_pages < nr; d->nr_pages++)
-		if (!kexec_jump_alloc_outside(jump, GFP_KERNEL, &d->pages))
+		if (!kexec_jump_alloc_outside(&jump->pool, GFP_KERNEL, &d->pages))
 			goto out;
 	list_for_each_entry(page, &d->pages, lru) {
 		kexec_jump_list_add(&d->list, page_to_phys(page) | IND_SOURCE);
@@ -252,7 +252,7 @@ int kexec_jump_describe_prepare(struct kexec_jump *jump)
 	d->elf_bytes = PAGE_ALIGN(notes_offset(walk.pieces) + notes_size());
 	error = alloc_pages_outside(jump, d->elf_bytes +
 				    BITS_TO_LONGS(d->nr_pfns) * sizeof(long));
-	kexec_jump_free_unusable(jump);
+	kexec_jump_free_unusable(&jump->pool);
 	if (error)
 		return error;
 

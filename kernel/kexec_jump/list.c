@@ -9,7 +9,6 @@
 
 #include <linux/gfp.h>
 #include <linux/mm.h>
-#include <linux/sched.h>
 
 #define LIST_ENTRIES	(PAGE_SIZE / sizeof(kimage_entry_t))
 
@@ -26,7 +25,7 @@ void kexec_jump_list_init(struct kexec_jump_list *list)
 
 /**
  * kexec_jump_list_alloc - make room in an empty list
- * @jump:	its window is complete
+ * @pool:	its window is complete
  * @list:	the list
  * @entries:	what will be added at most
  *
@@ -34,14 +33,14 @@ void kexec_jump_list_init(struct kexec_jump_list *list)
  *
  * Return: 0 or -ENOMEM; then the list has to be freed all the same.
  */
-int kexec_jump_list_alloc(struct kexec_jump *jump, struct kexec_jump_list *list,
-			  unsigned long entries)
+int kexec_jump_list_alloc(struct kexec_jump_pool *pool,
+			  struct kexec_jump_list *list, unsigned long entries)
 {
 	/* One for the end; a page's last entry leads to the next page. */
 	unsigned long pages = DIV_ROUND_UP(entries + 1, LIST_ENTRIES - 1);
 
 	while (pages--)
-		if (!kexec_jump_alloc_outside(jump, GFP_KERNEL, &list->pages))
+		if (!kexec_jump_alloc_outside(pool, GFP_KERNEL, &list->pages))
 			return -ENOMEM;
 	list->page = list_first_entry(&list->pages, struct page, lru);
 	return 0;
@@ -84,21 +83,4 @@ void kexec_jump_list_free(struct kexec_jump_list *list)
 {
 	kexec_jump_free_pages(&list->pages);
 	kexec_jump_list_init(list);
-}
-
-/**
- * kexec_jump_free_pages - free all pages of a list linked by page->lru
- * @pages:	empty afterwards
- *
- * Process context.
- */
-void kexec_jump_free_pages(struct list_head *pages)
-{
-	struct page *page, *next;
-
-	list_for_each_entry_safe(page, next, pages, lru) {
-		list_del(&page->lru);
-		__free_page(page);
-		cond_resched();
-	}
 }

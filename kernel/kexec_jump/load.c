@@ -59,74 +59,6 @@ void kexec_jump_load_refused(unsigned long flags)
 		pr_notice_ratelimited("load refused: disabled by kernel.kexec_load_disabled or kernel.kexec_load_limit_reboot\n");
 }
 
-/**
- * kexec_jump_create - begin a jump
- * @entry:	physical address to jump to
- *
- * Return: a jump with an empty window, or NULL.
- */
-struct kexec_jump *kexec_jump_create(unsigned long entry)
-{
-	struct kexec_jump *jump = kzalloc(sizeof(*jump), GFP_KERNEL);
-
-	if (!jump)
-		return NULL;
-	jump->entry = entry;
-	jump->first_entry = entry;
-	xa_init(&jump->backup);
-	xa_init(&jump->backs);
-	kexec_jump_list_init(&jump->map);
-	INIT_LIST_HEAD(&jump->control_pages);
-	INIT_LIST_HEAD(&jump->unusable_pages);
-	return jump;
-}
-
-/**
- * kexec_jump_prepare - allocate all else a jump needs
- * @jump:	with its window complete and backed
- *
- * Process context.
- *
- * Return: 0 or a negative errno; then kexec_jump_destroy() is all to be done.
- */
-int kexec_jump_prepare(struct kexec_jump *jump)
-{
-	int error;
-
-	jump->page = kexec_jump_alloc_control_page(jump);
-	if (!jump->page)
-		return -ENOMEM;
-	error = arch_kexec_jump_prepare(jump);
-	if (!error)
-		error = kexec_jump_make_map(jump);
-	kexec_jump_free_unusable(jump);
-	return error;
-}
-
-/**
- * kexec_jump_complete - make a jump ready to go
- * @jump:	prepared
- */
-void kexec_jump_complete(struct kexec_jump *jump)
-{
-	arch_kexec_jump_complete(jump);
-	kexec_jump_write_header(jump);
-}
-
-/**
- * kexec_jump_destroy - free a jump
- * @jump:	in any state of preparation, or NULL
- */
-void kexec_jump_destroy(struct kexec_jump *jump)
-{
-	if (!jump)
-		return;
-	if (jump->page)
-		arch_kexec_jump_cleanup(jump);
-	kexec_jump_free_window(jump);
-	kfree(jump);
-}
-
 static bool overlap(const struct kexec_segment *a, const struct kexec_segment *b)
 {
 	return a->mem < b->mem + b->memsz && b->mem < a->mem + a->memsz;
@@ -383,40 +315,4 @@ struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 	image->start = entry;
 	image->jump = jump;
 	return image;
-}
-
-/**
- * kexec_jump_loaded - the jump of the loaded image
- *
- * Under kexec_jump_lock, while it is used.
- *
- * Return: the jump, or NULL if no image that preserves the context is loaded.
- */
-struct kexec_jump *kexec_jump_loaded(void)
-{
-	const struct kimage *image = READ_ONCE(kexec_image);
-
-	return image && image->preserve_context ? image->jump : NULL;
-}
-
-/**
- * kexec_jump_free_image - free a context-preserving image
- * @image:	any image, that nobody finds any more
- *
- * Process context. If it is another image, wait until nobody looks at it who came
- * to it by kexec_jump_loaded().
- *
- * Return: whether it was one that preserves the context, and is freed.
- */
-bool kexec_jump_free_image(struct kimage *image)
-{
-	bool freed = image->preserve_context;
-
-	mutex_lock(&kexec_jump_lock);
-	if (freed) {
-		kexec_jump_destroy(image->jump);
-		kfree(image);
-	}
-	mutex_unlock(&kexec_jump_lock);
-	return freed;
 }

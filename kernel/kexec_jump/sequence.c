@@ -36,9 +36,6 @@ struct kexec_jump_report kexec_jump_report;
 /* Keeps the report and the loaded image in place while they are looked at. */
 DEFINE_MUTEX(kexec_jump_lock);
 
-/* The PM message that devices are resumed with: depends on why we go back. */
-static pm_message_t resume_message;
-
 /*
  * struct step - a part of the system that is put to rest
  * @name:	as shown to users
@@ -50,8 +47,8 @@ static pm_message_t resume_message;
  */
 struct step {
 	const char *name;
-	int (*enter)(void);
-	void (*leave)(void);
+	int (*enter)(struct kexec_jump_attempt *attempt);
+	void (*leave)(struct kexec_jump_attempt *attempt);
 	int test_level;
 	bool abortable;
 };
@@ -60,7 +57,7 @@ struct step {
  * system_transition_mutex, the sleep lock, is held by reboot(2) around all of
  * this; hibernate_acquire() keeps users of /dev/snapshot away.
  */
-static int notifiers_enter(void)
+static int notifiers_enter(struct kexec_jump_attempt *attempt)
 {
 	int error;
 
@@ -73,31 +70,31 @@ static int notifiers_enter(void)
 	return error;
 }
 
-static void notifiers_leave(void)
+static void notifiers_leave(struct kexec_jump_attempt *attempt)
 {
 	pm_notifier_call_chain(PM_POST_HIBERNATION);
 	hibernate_release();
 }
 
-static int console_enter(void)
+static int console_enter(struct kexec_jump_attempt *attempt)
 {
 	pm_prepare_console();
 	return 0;
 }
 
-static void console_leave(void)
+static void console_leave(struct kexec_jump_attempt *attempt)
 {
 	pm_restore_console();
 }
 
 /* The peer may crash the machine: leave the disks in a good state. */
-static int filesystems_enter(void)
+static int filesystems_enter(struct kexec_jump_attempt *attempt)
 {
 	ksys_sync_helper();
 	return 0;
 }
 
-static int tasks_enter(void)
+static int tasks_enter(struct kexec_jump_attempt *attempt)
 {
 	int error = freeze_processes();
 
@@ -106,59 +103,31 @@ static int tasks_enter(void)
 	return error;
 }
 
-static void tasks_leave(void)
+static void tasks_leave(struct kexec_jump_attempt *attempt)
 {
 	unlock_device_hotplug();
 	thaw_processes();
 }
 
-static int kthreads_enter(void)
+static int kthreads_enter(struct kexec_jump_attempt *attempt)
 {
 	return freeze_kernel_threads();
 }
 
-static void kthreads_leave(void)
+static void kthreads_leave(struct kexec_jump_attempt *attempt)
 {
 	thaw_kernel_threads();
 }
 
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-static void memory_leave(void)
+static void devices_leave(struct kexec_jump_attempt *attempt)
 {
-	kexec_jump_describe_cleanup();
-	kexec_jump_unshare(kexec_jump_report.from_image);
-}
-
-/*
- * What the peer is told about this kernel's memory is allocated here, while there
- * is a kswapd: who allocates when memory is short may wait for it without end. A
- * kernel that is jumped back to, or that comes from an image, will not look.
- */
-static int memory_enter(void)
-{
-	struct kexec_jump *jump = kexec_image->jump;
-	int error;
-
-	if (jump->from_image || !jump->nr_pages)
-		return 0;
-	error = kexec_jump_share(jump);
-	if (!error)
-		error = kexec_jump_describe_prepare(jump);
-	if (error)
-		memory_leave();
-	return error;
-}
-#endif
-
-static void devices_leave(void)
-{
-	dpm_resume(resume_message);
+	dpm_resume(attempt->message);
 	pm_restore_gfp_mask();
 	resume_console();
-	dpm_complete(resume_message);
+	dpm_complete(attempt->message);
 }
 
-static int devices_enter(void)
+static int devices_enter(struct kexec_jump_attempt *attempt)
 {
 	int error;
 
@@ -171,13 +140,13 @@ static int devices_enter(void)
 	pm_restrict_gfp_mask();
 	error = dpm_suspend(PMSG_FREEZE);
 	if (error) {
-		resume_message = PMSG_RECOVER;
-		devices_leave();
+		attempt->message = PMSG_RECOVER;
+		devices_leave(attempt);
 	}
 	return error;
 }
 
-static int late_devices_enter(void)
+static int late_devices_enter(struct kexec_jump_attempt *attempt)
 {
 	return dpm_suspend_end(PMSG_FREEZE);
 }
@@ -203,96 +172,71 @@ static void reset_devices_of_dead_peer(void)
 #endif
 }
 
-static void late_devices_leave(void)
+static void late_devices_leave(struct kexec_jump_attempt *attempt)
 {
-	if (kexec_jump_report.peer_died)
+	if (attempt->peer_died)
 		reset_devices_of_dead_peer();
-	dpm_resume_start(resume_message);
+	dpm_resume_start(attempt->message);
 }
 
-static void cpus_leave(void)
+static void cpus_leave(struct kexec_jump_attempt *attempt)
 {
 	pm_sleep_enable_secondary_cpus();
 }
 
-static int cpus_enter(void)
+static int cpus_enter(struct kexec_jump_attempt *attempt)
 {
 	int error;
 
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 	kexec_jump_describe_cpus();
-#endif
 	error = pm_sleep_disable_secondary_cpus();
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
 	if (!error)
 		error = arch_kexec_jump_hold_cpus();
-#endif
 	if (error)
-		cpus_leave();
+		cpus_leave(attempt);
 	return error;
 }
 
-static int interrupts_enter(void)
+static int interrupts_enter(struct kexec_jump_attempt *attempt)
 {
 	local_irq_disable();
 	system_state = SYSTEM_SUSPEND;
 	return 0;
 }
 
-static void interrupts_leave(void)
+static void interrupts_leave(struct kexec_jump_attempt *attempt)
 {
 	system_state = SYSTEM_RUNNING;
 	local_irq_enable();
 }
 
-static int syscore_enter(void)
+static int syscore_enter(struct kexec_jump_attempt *attempt)
 {
 	return syscore_suspend();
 }
 
-static void syscore_leave(void)
+static void syscore_leave(struct kexec_jump_attempt *attempt)
 {
 	/* While the peer ran, the watchdogs' clocks may have gone on. */
 	touch_softlockup_watchdog();
 	syscore_resume();
 }
 
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-static bool processor_saved;
-
-static int processor_enter(void)
-{
-	save_processor_state();
-	processor_saved = true;
-	return 0;
-}
-
-/* After a jump kexec_jump_enter() has done it, before any other C code ran. */
-static void processor_leave(void)
-{
-	if (processor_saved)
-		restore_processor_state();
-	processor_saved = false;
-}
-#endif
-
 static const struct step steps[] = {
 	{ "notifiers",	  notifiers_enter,    notifiers_leave },
 	{ "console",	  console_enter,      console_leave },
 	{ "filesystems",  filesystems_enter },
 	{ "tasks",	  tasks_enter,	      tasks_leave,	  0, true },
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-	{ "memory",	  memory_enter,	      memory_leave,	  0, true },
-#endif
+	{ "memory",	  kexec_jump_memory_enter,
+			  kexec_jump_memory_leave,		  0, true },
 	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
 	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES, true },
 	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM, true },
 	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS, true },
 	{ "interrupts",	  interrupts_enter,   interrupts_leave,	  0, true },
 	{ "syscore",	  syscore_enter,      syscore_leave,	  TEST_CORE, true },
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-	{ "processor",	  processor_enter,    processor_leave,	  0, true },
-#endif
+	{ "processor",	  kexec_jump_processor_enter,
+			  kexec_jump_processor_leave,		  0, true },
 };
 
 /* How long each step took last time, in ns: [0] going in, [1] coming back. */
@@ -349,25 +293,25 @@ static bool stopped_by_test(const struct step *step)
 	return true;
 }
 
-static int enter_step(unsigned int i)
+static int enter_step(unsigned int i, struct kexec_jump_attempt *attempt)
 {
 	u64 start = sched_clock();
 	int error;
 
 	trace_kexec_jump_step(steps[i].name, false, true, 0);
-	error = steps[i].enter();
+	error = steps[i].enter(attempt);
 	trace_kexec_jump_step(steps[i].name, false, false, error);
 	step_ns[0][i] = ns_since(start);
 	return error;
 }
 
-static void leave_step(unsigned int i)
+static void leave_step(unsigned int i, struct kexec_jump_attempt *attempt)
 {
 	u64 start = sched_clock();
 
 	trace_kexec_jump_step(steps[i].name, true, true, 0);
 	if (steps[i].leave)
-		steps[i].leave();
+		steps[i].leave(attempt);
 	trace_kexec_jump_step(steps[i].name, true, false, 0);
 	step_ns[1][i] = ns_since(start);
 }
@@ -382,45 +326,11 @@ static int reason_to_stop(const struct step *step)
 	return 0;
 }
 
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-static void enter_peer(struct kimage *image)
-{
-	struct kexec_jump *jump = image->jump;
-	struct kexec_jump_header *header = kexec_jump_header(jump);
-
-	kexec_jump_describe(jump);
-	header->peer_status = KEXEC_JUMP_PEER_ALIVE;
-	header->state = KEXEC_JUMP_AWAY;
-	machine_kexec(image);
-	processor_saved = false;
-	kexec_jump_report.from_image = header->state == KEXEC_JUMP_IMAGE;
-	header->state = KEXEC_JUMP_RUNNING;
-	kexec_jump_described(kexec_jump_report.from_image);
-	if (kexec_jump_report.from_image) {
-		kexec_jump_forget_preserved();
-		return;
-	}
-
-	jump->peer_preserved = jump->next_entry != 0;
-	if (jump->next_entry)
-		jump->entry = jump->next_entry;
-	if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
-		kexec_jump_report.peer_died = true;
-		strscpy(kexec_jump_report.peer_message, header->peer_message);
-	}
-}
-#else
-static void enter_peer(struct kimage *image)
-{
-	machine_kexec(image);
-}
-#endif
-
 /*
  * Walk down the steps, into the peer if none of them objects, and up again.
  * Returns how the attempt ended and leaves the details in the report.
  */
-static int run_sequence(struct kimage *image)
+static int run_sequence(struct kexec_jump_attempt *attempt)
 {
 	struct kexec_jump_report *report = &kexec_jump_report;
 	unsigned int entered = 0;
@@ -429,7 +339,7 @@ static int run_sequence(struct kimage *image)
 	while (entered < ARRAY_SIZE(steps)) {
 		const struct step *step = &steps[entered];
 
-		error = enter_step(entered);
+		error = enter_step(entered, attempt);
 		if (!error) {
 			entered++;
 			error = reason_to_stop(step);
@@ -442,26 +352,17 @@ static int run_sequence(struct kimage *image)
 	}
 
 	if (report->step) {
-		resume_message = report->test ? PMSG_THAW : PMSG_RECOVER;
+		attempt->message = report->test ? PMSG_THAW : PMSG_RECOVER;
 	} else {
-		enter_peer(image);
-		resume_message = PMSG_RESTORE;
+		kexec_jump_enter_peer(attempt);
+		attempt->message = PMSG_RESTORE;
 		report->jumps++;
 		events_check_enabled = false;
 	}
 
 	while (entered > 0)
-		leave_step(--entered);
+		leave_step(--entered, attempt);
 	return error;
-}
-
-static int check_target(struct kimage *image)
-{
-#ifdef CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE
-	return kexec_jump_check_entry(image->jump);
-#else
-	return 0;
-#endif
 }
 
 /**
@@ -480,6 +381,7 @@ static int check_target(struct kimage *image)
 int kexec_jump_execute(struct kimage *image)
 {
 	struct kexec_jump_report *report = &kexec_jump_report;
+	struct kexec_jump_attempt attempt = { .image = image };
 	int error;
 
 	/* Not held while tasks are frozen: its waiters could not be. */
@@ -491,7 +393,7 @@ int kexec_jump_execute(struct kimage *image)
 	report->peer_died = false;
 	memset(step_ns, 0, sizeof(step_ns));
 
-	error = check_target(image);
+	error = kexec_jump_check_target(image);
 	if (error) {
 		report->step = "check";
 		report->error = error;
@@ -501,7 +403,9 @@ int kexec_jump_execute(struct kimage *image)
 		return error;
 
 	pm_suspend_clear_flags();
-	error = run_sequence(image);
+	error = run_sequence(&attempt);
+	report->peer_died = attempt.peer_died;
+	report->from_image = attempt.from_image;
 	if (report->peer_died) {
 		pr_err("the peer died: %s\n", report->peer_message);
 		pr_err("its image is unloaded, load one again to jump\n");

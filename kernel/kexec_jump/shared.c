@@ -28,10 +28,6 @@ static unsigned long nr_own;
 /* The list that leads the peer there, while a jump is going on. */
 static struct kexec_jump_list list;
 
-/* In the peer: the other kernel's pages, as listed in its header at @list_of. */
-static unsigned long *their_pfns;
-static u64 list_of;
-
 static void free_own(void)
 {
 	kexec_jump_free_pages(&own_pages);
@@ -50,7 +46,7 @@ static int alloc_shared_page(struct kexec_jump *jump)
 		return -EINTR;
 	cond_resched();
 	if (jump)
-		return kexec_jump_alloc_outside(jump, gfp, &own_pages) ? 0 : -ENOMEM;
+		return kexec_jump_alloc_outside(&jump->pool, gfp, &own_pages) ? 0 : -ENOMEM;
 	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!page)
 		return -ENOMEM;
@@ -81,7 +77,7 @@ static int alloc_own(unsigned long nr)
 									 struct page, lru));
 	}
 	if (jump)
-		kexec_jump_free_unusable(jump);
+		kexec_jump_free_unusable(&jump->pool);
 	if (error)
 		free_own();
 	return error;
@@ -115,7 +111,8 @@ static int move_out_of_window(struct kexec_jump *jump)
 
 		if (kexec_jump_in_window(jump, PFN_PHYS(pfn)) ||
 		    PFN_PHYS(pfn) >= KEXEC_SOURCE_MEMORY_LIMIT) {
-			new = kexec_jump_alloc_outside(jump, GFP_HIGHUSER, &outside);
+			new = kexec_jump_alloc_outside(&jump->pool, GFP_HIGHUSER,
+						       &outside);
 			if (!new)
 				return -ENOMEM;
 			copy_highpage(new, page);
@@ -148,14 +145,14 @@ int kexec_jump_share(struct kexec_jump *jump)
 	kexec_jump_list_init(&list);
 	error = move_out_of_window(jump);
 	if (!error && nr_own)
-		error = kexec_jump_list_alloc(jump, &list, nr_own);
+		error = kexec_jump_list_alloc(&jump->pool, &list, nr_own);
 	if (!error && nr_own) {
 		for (n = 0; n < nr_own; n++)
 			kexec_jump_list_add(&list, PFN_PHYS(own_pfns[n]) | IND_SOURCE);
 		kexec_jump_list_add(&list, IND_DONE);
 		header->shared = kexec_jump_list_address(&list);
 	}
-	kexec_jump_free_unusable(jump);
+	kexec_jump_free_unusable(&jump->pool);
 	kexec_jump_seal_header(header);
 	return error;
 }
@@ -179,7 +176,7 @@ static void *map_shared(const struct kexec_jump_header *header, unsigned long n)
 {
 	if (!header)
 		return kmap_local_page(pfn_to_page(own_pfns[n]));
-	return kexec_jump_map_preserved(their_pfns[n]);
+	return kexec_jump_map_their_page(n);
 }
 
 static void unmap_shared(const struct kexec_jump_header *header, void *address)
@@ -190,48 +187,6 @@ static void unmap_shared(const struct kexec_jump_header *header, void *address)
 		kexec_jump_unmap_preserved(address);
 }
 
-static int note_page(void *arg, unsigned long n, unsigned long pfn,
-		     unsigned long destination)
-{
-	const struct kexec_jump_header *header = arg;
-
-	if (n >= header->shared_pages)
-		return -EIO;
-	their_pfns[n] = pfn;
-	return 0;
-}
-
-/*
- * Number of pages there are now. In the peer the other kernel's list is read
- * again after each jump: it may have changed.
- */
-static long shared_pages(const struct kexec_jump_header *header)
-{
-	static unsigned long jumps;
-	long n;
-
-	if (!header)
-		return nr_own;
-	if (!header->shared)
-		return 0;
-	if (their_pfns && list_of == header->shared &&
-	    jumps == kexec_jump_report.jumps)
-		return header->shared_pages;
-	kvfree(their_pfns);
-	their_pfns = kvcalloc(header->shared_pages, sizeof(*their_pfns), GFP_KERNEL);
-	if (!their_pfns)
-		return -ENOMEM;
-	n = kexec_jump_follow_list(header->shared, note_page, (void *)header);
-	if (n != header->shared_pages) {
-		kvfree(their_pfns);
-		their_pfns = NULL;
-		return n < 0 ? n : -EIO;
-	}
-	list_of = header->shared;
-	jumps = kexec_jump_report.jumps;
-	return n;
-}
-
 static ssize_t transfer(char *buf, loff_t pos, size_t count, bool write)
 {
 	const struct kexec_jump_header *header;
@@ -240,7 +195,7 @@ static ssize_t transfer(char *buf, loff_t pos, size_t count, bool write)
 
 	mutex_lock(&kexec_jump_lock);
 	header = kexec_jump_preserved_now();
-	pages = shared_pages(header);
+	pages = header ? kexec_jump_their_pages(header) : nr_own;
 	while (pages > 0 && done < count && (pos >> PAGE_SHIFT) < pages) {
 		size_t chunk = min_t(size_t, count - done,
 				     PAGE_SIZE - offset_in_page(pos));

@@ -7,10 +7,6 @@
  * hold the peer's content. A page of the window that is free when the image is
  * loaded is claimed for the image: it keeps the peer's content in its place
  * and needs no backup page and no exchange.
- *
- * Every page that is ever allocated here is either claimed or lies outside the
- * window, and is kept until loading is over. So loading takes time linear in
- * the size of the window however the page allocator orders its pages.
  */
 #include "internal.h"
 
@@ -19,54 +15,10 @@
 #include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/pfn.h>
-#include <linux/sched/signal.h>
+#include <linux/sched.h>
 
 /* Memory that is left to the running system: the way to the jump needs some. */
 #define RESERVE_PAGES	(SZ_8M >> PAGE_SHIFT)
-
-static int make_room(struct kexec_jump_ranges *ranges)
-{
-	unsigned int max = ranges->max ? 2 * ranges->max : KEXEC_JUMP_MAX_RANGES;
-	struct kexec_jump_range *range;
-
-	if (ranges->nr < ranges->max)
-		return 0;
-	range = kvmalloc_array(max, sizeof(*range), GFP_KERNEL);
-	if (!range)
-		return -ENOMEM;
-	if (ranges->nr)
-		memcpy(range, ranges->range, ranges->nr * sizeof(*range));
-	kvfree(ranges->range);
-	ranges->range = range;
-	ranges->max = max;
-	return 0;
-}
-
-/* Number of the first range that ends above @addr, or the number of ranges. */
-static unsigned int find_range(const struct kexec_jump_ranges *ranges, u64 addr)
-{
-	unsigned int low = 0, high = ranges->nr;
-
-	while (low < high) {
-		unsigned int middle = low + (high - low) / 2;
-
-		if (ranges->range[middle].end > addr)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
-}
-
-static void insert_range(struct kexec_jump_ranges *ranges, unsigned int at,
-			 u64 start, u64 end)
-{
-	memmove(&ranges->range[at + 1], &ranges->range[at],
-		(ranges->nr - at) * sizeof(*ranges->range));
-	ranges->range[at].start = start;
-	ranges->range[at].end = end;
-	ranges->nr++;
-}
 
 /**
  * kexec_jump_add_range - add memory to the window
@@ -80,32 +32,16 @@ static void insert_range(struct kexec_jump_ranges *ranges, unsigned int at,
  */
 int kexec_jump_add_range(struct kexec_jump *jump, u64 start, u64 end)
 {
-	struct kexec_jump_ranges *window = &jump->window;
-	unsigned int at = find_range(window, start);
-	struct kexec_jump_range *before, *after;
+	int error;
 
-	if (at < window->nr && window->range[at].start < end)
-		return -EINVAL;
-	if (make_room(window) || make_room(&jump->unbacked))
+	if (kexec_jump_ranges_reserve(&jump->window) ||
+	    kexec_jump_ranges_reserve(&jump->unbacked))
 		return -ENOMEM;
-	insert_range(&jump->unbacked, jump->unbacked.nr, start, end);
+	error = kexec_jump_ranges_add(&jump->window, start, end);
+	if (error)
+		return error;
+	kexec_jump_ranges_append(&jump->unbacked, start, end);
 	jump->nr_pages += (end - start) >> PAGE_SHIFT;
-
-	before = at > 0 && window->range[at - 1].end == start ?
-		 &window->range[at - 1] : NULL;
-	after = at < window->nr && window->range[at].start == end ?
-		&window->range[at] : NULL;
-	if (before && after) {
-		before->end = after->end;
-		window->nr--;
-		memmove(after, after + 1, (window->nr - at) * sizeof(*after));
-	} else if (before) {
-		before->end = end;
-	} else if (after) {
-		after->start = start;
-	} else {
-		insert_range(window, at, start, end);
-	}
 	return 0;
 }
 
@@ -119,11 +55,7 @@ int kexec_jump_add_range(struct kexec_jump *jump, u64 start, u64 end)
  */
 bool kexec_jump_window_holds(const struct kexec_jump *jump, u64 start, u64 end)
 {
-	const struct kexec_jump_ranges *window = &jump->window;
-	unsigned int at = find_range(window, start);
-
-	return at < window->nr && window->range[at].start <= start &&
-	       window->range[at].end >= end;
+	return kexec_jump_ranges_hold(&jump->window, start, end);
 }
 
 /**
@@ -315,82 +247,27 @@ static int add_backup(struct kexec_jump *jump, unsigned long pfn,
 }
 
 /*
- * Allocate one page and sort it: a page of the window is claimed, one that is
- * of no use is put aside, any other goes to @pages. So a caller that wants a
- * page calls until the list has grown.
+ * Free pages of the window that were met are claimed, but for those of a page
+ * that has its backup elsewhere already.
  */
-static int take_page(struct kexec_jump *jump, gfp_t gfp, struct list_head *pages)
+static int claim_inside(struct kexec_jump *jump)
 {
-	unsigned long pfn;
-	struct page *page;
+	struct page *page, *next;
 
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	cond_resched();
-	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
-	if (!page)
-		return -ENOMEM;
+	list_for_each_entry_safe(page, next, &jump->pool.inside, lru) {
+		unsigned long pfn = page_to_pfn(page);
+		int error;
 
-	pfn = page_to_pfn(page);
-	if (!kexec_jump_in_window(jump, PFN_PHYS(pfn)))
-		list_add_tail(&page->lru,
-			      PFN_PHYS(pfn) < KEXEC_SOURCE_MEMORY_LIMIT ?
-			      pages : &jump->unusable_pages);
-	else if (xa_load(&jump->backup, pfn))
-		list_add(&page->lru, &jump->unusable_pages);
-	else
-		return add_backup(jump, pfn, pfn);
+		if (xa_load(&jump->backup, pfn)) {
+			list_move(&page->lru, &jump->pool.unusable);
+			continue;
+		}
+		list_del(&page->lru);
+		error = add_backup(jump, pfn, pfn);
+		if (error)
+			return error;
+	}
 	return 0;
-}
-
-/**
- * kexec_jump_alloc_outside - allocate a page outside the window
- * @jump:	the window is complete
- * @gfp:	where from, GFP_KERNEL if it is to be directly mapped
- * @pages:	the list it is added to
- *
- * Process context, takes time if the window is large.
- * kexec_jump_free_unusable() is to be called when no more pages are wanted.
- *
- * Return: the page, not zeroed, or NULL.
- */
-struct page *kexec_jump_alloc_outside(struct kexec_jump *jump, gfp_t gfp,
-				      struct list_head *pages)
-{
-	struct list_head *last = pages->prev;
-
-	while (pages->prev == last)
-		if (take_page(jump, gfp, pages))
-			return NULL;
-	return list_last_entry(pages, struct page, lru);
-}
-
-/**
- * kexec_jump_alloc_control_page - a page the trampoline may use at any time
- * @jump:	the window is complete
- *
- * Process context. The page lies outside the window, is directly mapped,
- * zeroed, and freed with @jump.
- *
- * Return: the page or NULL.
- */
-struct page *kexec_jump_alloc_control_page(struct kexec_jump *jump)
-{
-	struct page *page = kexec_jump_alloc_outside(jump, GFP_KERNEL,
-						     &jump->control_pages);
-
-	if (page)
-		clear_page(page_address(page));
-	return page;
-}
-
-/**
- * kexec_jump_free_unusable - let go of pages that were only in the way
- * @jump:	in any state
- */
-void kexec_jump_free_unusable(struct kexec_jump *jump)
-{
-	kexec_jump_free_pages(&jump->unusable_pages);
 }
 
 /*
@@ -404,7 +281,7 @@ static int move_backup(struct kexec_jump *jump, unsigned long pfn,
 	struct page *page;
 	int error;
 
-	page = kexec_jump_alloc_outside(jump, GFP_HIGHUSER, outside);
+	page = kexec_jump_alloc_outside(&jump->pool, GFP_HIGHUSER, outside);
 	if (!page)
 		return -ENOMEM;
 	copy_highpage(page, pfn_to_page(pfn));
@@ -453,7 +330,9 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 	while (jump->nr_backed + nr_outside < jump->nr_pages) {
 		struct list_head *last = outside.prev;
 
-		error = take_page(jump, GFP_HIGHUSER, &outside);
+		error = kexec_jump_take_page(&jump->pool, GFP_HIGHUSER, &outside);
+		if (!error)
+			error = claim_inside(jump);
 		if (error)
 			goto out;
 		if (outside.prev != last)
@@ -479,7 +358,7 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 	jump->nr_checked = 0;
 out:
 	kexec_jump_free_pages(&outside);
-	kexec_jump_free_unusable(jump);
+	kexec_jump_free_unusable(&jump->pool);
 	return error;
 }
 
@@ -519,7 +398,8 @@ static unsigned long walk_map(struct kexec_jump *jump,
  */
 int kexec_jump_make_map(struct kexec_jump *jump)
 {
-	int error = kexec_jump_list_alloc(jump, &jump->map, walk_map(jump, NULL));
+	int error = kexec_jump_list_alloc(&jump->pool, &jump->map,
+					  walk_map(jump, NULL));
 
 	if (error)
 		return error;
@@ -529,7 +409,8 @@ int kexec_jump_make_map(struct kexec_jump *jump)
 }
 
 /**
- * kexec_jump_free_window - free every page of a jump
+ * kexec_jump_free_window - free the window, the pages it is exchanged with, and
+ * the backup map
  * @jump:	in any state of preparation
  */
 void kexec_jump_free_window(struct kexec_jump *jump)
@@ -543,9 +424,8 @@ void kexec_jump_free_window(struct kexec_jump *jump)
 	}
 	xa_destroy(&jump->backup);
 	xa_destroy(&jump->backs);
-	kvfree(jump->window.range);
-	kvfree(jump->unbacked.range);
+	kexec_jump_ranges_free(&jump->window);
+	kexec_jump_ranges_free(&jump->unbacked);
 	kexec_jump_list_free(&jump->map);
-	kexec_jump_free_pages(&jump->control_pages);
-	kexec_jump_free_unusable(jump);
+	kexec_jump_free_unusable(&jump->pool);
 }

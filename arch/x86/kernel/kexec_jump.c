@@ -13,6 +13,7 @@
 #include <linux/ftrace.h>
 #include <linux/highmem.h>
 #include <linux/kexec.h>
+#include <linux/kexec_jump_arch.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/pfn.h>
@@ -37,37 +38,8 @@
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
 
-#include "../../../kernel/kexec_jump/internal.h"
-
-#define CHECK_OFFSET(offset, field) \
-	static_assert(offsetof(struct kexec_jump_state, field) == (offset))
-CHECK_OFFSET(KJ_SP, sp);
-CHECK_OFFSET(KJ_CR0, cr0);
-CHECK_OFFSET(KJ_CR3, cr3);
-CHECK_OFFSET(KJ_CR4, cr4);
-CHECK_OFFSET(KJ_EFER, efer);
-CHECK_OFFSET(KJ_GS_BASE, gs_base);
-CHECK_OFFSET(KJ_KERNEL_CR3, kernel_cr3);
-CHECK_OFFSET(KJ_IDENTITY_CR3, identity_cr3);
-CHECK_OFFSET(KJ_MAP, map);
-CHECK_OFFSET(KJ_STACK, stack);
-CHECK_OFFSET(KJ_ENTRY, entry);
-CHECK_OFFSET(KJ_NEXT_ENTRY, next_entry);
-CHECK_OFFSET(KJ_RESUME, resume);
-CHECK_OFFSET(KJ_HAS_EFER, has_efer);
-CHECK_OFFSET(KJ_KERNEL_GDT, kernel_gdt);
-CHECK_OFFSET(KJ_KERNEL_IDT, kernel_idt);
-CHECK_OFFSET(KJ_PEER_GDT, peer_gdt);
-CHECK_OFFSET(KJ_PEER_IDT, peer_idt);
-CHECK_OFFSET(KJ_GDT, gdt);
-
 static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
-static_assert(offsetof(struct kexec_jump_header, state) == KJ_HEADER_STATE);
-static_assert(KEXEC_JUMP_IMAGE == KJ_STATE_IMAGE);
 static_assert(KEXEC_JUMP_STATE + sizeof(struct kexec_jump_state) <= PAGE_SIZE);
-static_assert(KJ_MAP_DESTINATION == IND_DESTINATION);
-static_assert(KJ_MAP_INDIRECTION == IND_INDIRECTION);
-static_assert(KJ_MAP_SOURCE == IND_SOURCE);
 
 /* "HdrS": there is a setup header */
 #define HDRS		0x53726448
@@ -314,7 +286,7 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	state->gdt[KJ_PEER_CS / 8] = IS_ENABLED(CONFIG_X86_64) ?
 				     0x00af9b000000ffffULL : 0x00cf9b000000ffffULL;
 	state->gdt[KJ_PEER_DS / 8] = 0x00cf93000000ffffULL;
-	set_table_register(state->peer_gdt, state_pa + KJ_GDT,
+	set_table_register(state->peer_gdt, state_pa + offsetof(struct kexec_jump_state, gdt),
 			   sizeof(state->gdt) - 1);
 	set_table_register(state->peer_idt, 0, 0);
 }

@@ -28,7 +28,9 @@
  *	%ebp	physical address of its struct kexec_jump_state
  *	others	scratch
  */
+#include <linux/kexec.h>
 #include <linux/linkage.h>
+#include <asm/asm-offsets.h>
 #include <asm/kexec_jump.h>
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
@@ -203,11 +205,11 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	addl	$4, %esi
 	movl	%eax, %ecx
 	andl	$PAGE_MASK, %ecx
-	testb	$KJ_MAP_DESTINATION, %al
+	testb	$IND_DESTINATION, %al
 	jnz	.Ldestination
-	testb	$KJ_MAP_INDIRECTION, %al
+	testb	$IND_INDIRECTION, %al
 	jnz	.Lindirection
-	testb	$KJ_MAP_SOURCE, %al
+	testb	$IND_SOURCE, %al
 	jnz	.Lsource
 	/* The end. Code may have been exchanged: a CR3 write serializes. */
 	xorl	%eax, %eax

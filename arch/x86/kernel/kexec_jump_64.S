@@ -26,7 +26,9 @@
  *	%rbp	physical address of its struct kexec_jump_state
  *	others	scratch
  */
+#include <linux/kexec.h>
 #include <linux/linkage.h>
+#include <asm/asm-offsets.h>
 #include <asm/kexec_jump.h>
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
@@ -216,11 +218,11 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	addq	$8, %rsi
 	movq	%rax, %r8
 	andq	$PAGE_MASK, %r8
-	testb	$KJ_MAP_DESTINATION, %al
+	testb	$IND_DESTINATION, %al
 	jnz	.Ldestination
-	testb	$KJ_MAP_INDIRECTION, %al
+	testb	$IND_INDIRECTION, %al
 	jnz	.Lindirection
-	testb	$KJ_MAP_SOURCE, %al
+	testb	$IND_SOURCE, %al
 	jnz	.Lsource
 	/* The end. Code may have been exchanged: a CR3 write serializes. */
 	movq	%cr3, %rax

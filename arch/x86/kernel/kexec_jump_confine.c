@@ -5,11 +5,10 @@
 #define pr_fmt(fmt) "kexec_jump: " fmt
 
 #include <linux/init.h>
+#include <linux/kexec_jump_arch.h>
 #include <linux/memory_hotplug.h>
 
 #include <asm/e820/api.h>
-
-#include "../../../kernel/kexec_jump/internal.h"
 
 /* What lies between the pieces of the window is no RAM of this kernel. */
 static void __init take_away(u64 start, u64 end)

@@ -4,12 +4,12 @@
  *
  * The memory map the boot loader passed may list all of the machine's RAM, but
  * only the window is this kernel's. It is described in the jump page of the
- * kernel that jumped here, see <linux/kexec_jump_page.h>.
+ * kernel that jumped here, see <linux/kexec_jump_abi.h>.
  */
 #include "misc.h"
 #include "../string.h"
 
-#include <linux/kexec_jump_page.h>
+#include <linux/kexec_jump_abi.h>
 
 static const struct kexec_jump_header *find_preserved(void)
 {

@@ -12,36 +12,6 @@
 #define KEXEC_JUMP_CODE		0x400
 #define KEXEC_JUMP_STATE	0xc00
 
-/* In struct kexec_jump_header: its field state, and KEXEC_JUMP_IMAGE */
-#define KJ_HEADER_STATE		0x260
-#define KJ_STATE_IMAGE		2
-
-/* Offsets in struct kexec_jump_state; all fields are 8 bytes apart. */
-#define KJ_SP			0x00
-#define KJ_CR0			0x08
-#define KJ_CR3			0x10
-#define KJ_CR4			0x18
-#define KJ_EFER			0x20
-#define KJ_GS_BASE		0x28
-#define KJ_KERNEL_CR3		0x30
-#define KJ_IDENTITY_CR3		0x38
-#define KJ_MAP			0x40
-#define KJ_STACK		0x48
-#define KJ_ENTRY		0x50
-#define KJ_NEXT_ENTRY		0x58
-#define KJ_RESUME		0x60
-#define KJ_HAS_EFER		0x68
-#define KJ_KERNEL_GDT		0x70
-#define KJ_KERNEL_IDT		0x80
-#define KJ_PEER_GDT		0x90
-#define KJ_PEER_IDT		0xa0
-#define KJ_GDT			0xb0
-
-/* Entries of the backup map: the IND_* flags of <linux/kexec.h> */
-#define KJ_MAP_DESTINATION	0x1
-#define KJ_MAP_INDIRECTION	0x2
-#define KJ_MAP_SOURCE		0x8
-
 /* The peer gets the segments the boot protocol asks for: CS 0x10, DS 0x18. */
 #define KJ_PEER_CS		0x10
 #define KJ_PEER_DS		0x18

@@ -10,7 +10,7 @@
  * fs/proc/vmcore.c cannot do this: it takes its headers once at boot, while a
  * peer that is jumped to again sees a kernel that went on.
  */
-#include "internal.h"
+#include "../internal.h"
 
 #include <linux/bitmap.h>
 #include <linux/crash_dump.h>

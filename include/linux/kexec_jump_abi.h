@@ -1,15 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * The jump page: what a kernel that jumped away leaves for the one that runs.
+/**
+ * DOC: What two kernels tell each other
  *
- * The address that resumes a preserved kernel (its entry) lies in its jump
- * page. The page starts with this header, so whoever knows the entry finds the
- * header at (entry & PAGE_MASK). Documentation/kexec-jump.txt describes it.
+ * This interface is a contract between kernels of different builds, and with
+ * images that were written long ago. It has three parts, all in the byte order
+ * of the machine, all addresses physical:
+ *
+ * The jump page
+ *	The address that resumes a preserved kernel (its entry) lies in its jump
+ *	page. The page starts with struct kexec_jump_header, so whoever knows the
+ *	entry finds the header at (entry & PAGE_MASK). The rest of the page is
+ *	private to its kernel.
+ * Lists of pages
+ *	The backup map, the description, and the shared memory are lists: words
+ *	(unsigned long of the preserved kernel) in pages, a page address with
+ *	IND_* flags of <linux/kexec.h> in the low bits. IND_SOURCE: the next page
+ *	of the list; IND_INDIRECTION: the list goes on in that page; IND_DONE:
+ *	the end; IND_DESTINATION, in the backup map alone: the pages that follow
+ *	are exchanged with those from here on.
+ * The description
+ *	The pages of that list put together: an ELF core header, complete with
+ *	notes, for a file of the preserved kernel's memory, and behind that a
+ *	bitmap of the pages that are worth saving.
+ *
+ * KEXEC_JUMP_VERSION is raised by every change after which one side would read
+ * something wrong: a field that moves or changes its meaning, another format of
+ * a list. A kernel takes a header of its own version only; a peer that finds
+ * another one gives the machine back. What is appended, before @state, to mean
+ * something only if it is not 0 changes @size and with it the checksum, so it
+ * raises the version as well.
  *
  * Also included by the boot decompressor: nothing but types may be needed here.
  */
-#ifndef LINUX_KEXEC_JUMP_PAGE_H
-#define LINUX_KEXEC_JUMP_PAGE_H
+#ifndef LINUX_KEXEC_JUMP_ABI_H
+#define LINUX_KEXEC_JUMP_ABI_H
 
 #include <linux/bits.h>
 #include <linux/stddef.h>
@@ -137,4 +161,4 @@ static inline bool kexec_jump_header_intact(const struct kexec_jump_header *head
 	       header->checksum == kexec_jump_checksum(header);
 }
 
-#endif /* LINUX_KEXEC_JUMP_PAGE_H */
+#endif /* LINUX_KEXEC_JUMP_ABI_H */

@@ -3,12 +3,10 @@
  * Kexec jump: the side of a kernel that was jumped to.
  *
  * Its command line carries the entry of the preserved kernel. From the jump
- * page there it learns which memory it may use, and, should it panic, it jumps
- * back there so that the machine is not lost with it.
+ * page there it learns which memory it may use.
  */
-#include "internal.h"
+#include "../internal.h"
 
-#include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/crash_dump.h>
 #include <linux/init.h>
@@ -28,9 +26,8 @@ static unsigned long long elfcorehdr_before __initdata;
 static struct kexec_jump_header preserved_header __ro_after_init;
 static bool preserved_header_valid __ro_after_init;
 
-/* The header itself, and a jump to its entry that needs no preparation. */
+/* The header itself. */
 static struct kexec_jump_header *live_header;
-static struct kexec_jump *panic_jump;
 
 static int __init parse_back_entry(char *arg)
 {
@@ -110,7 +107,7 @@ const struct kexec_jump_header *kexec_jump_preserved_kernel(void)
  *
  * Return: its header as it is now, or NULL if not.
  */
-const struct kexec_jump_header *kexec_jump_preserved_now(void)
+struct kexec_jump_header *kexec_jump_preserved_now(void)
 {
 	return live_header && READ_ONCE(live_header->state) == KEXEC_JUMP_AWAY ?
 	       live_header : NULL;
@@ -125,39 +122,10 @@ const struct kexec_jump_header *kexec_jump_preserved_now(void)
 void kexec_jump_forget_preserved(void)
 {
 	live_header = NULL;
-	panic_jump = NULL;
 }
 
-/**
- * kexec_jump_panic - a panicking kernel gives the machine back
- * @message:	why it panics
- *
- * Called by panic() in any context, with interrupts off on this CPU, while the
- * others still run. Returns if this kernel was not jumped to, if the preserved
- * kernel is gone, or if a crash kernel is loaded, which then has precedence.
- */
-void kexec_jump_panic(const char *message)
-{
-	static atomic_t jumping = ATOMIC_INIT(0);
-
-	if (!panic_jump || !kexec_jump_preserved_now() || kexec_crash_loaded())
-		return;
-	if (atomic_xchg(&jumping, 1))
-		return;
-
-	pr_emerg("jumping back to the preserved kernel at %#lx\n",
-		 panic_jump->entry);
-	strscpy(live_header->peer_message, message);
-	live_header->peer_status = KEXEC_JUMP_PEER_DIED;
-	arch_kexec_jump_from_panic(panic_jump);
-}
-
-/* All that a panic will need is allocated now. */
 static int __init kexec_jump_peer_init(void)
 {
-	struct kexec_jump *jump;
-	int error;
-
 	if (!preserved_header_valid)
 		return 0;
 	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
@@ -169,16 +137,6 @@ static int __init kexec_jump_peer_init(void)
 		live_header = NULL;
 		return 0;
 	}
-
-	jump = kexec_jump_create(back_entry);
-	error = jump ? kexec_jump_prepare(jump) : -ENOMEM;
-	if (error) {
-		pr_warn("no memory to jump back from a panic: error %d\n", error);
-		kexec_jump_destroy(jump);
-		return error;
-	}
-	kexec_jump_complete(jump);
-	panic_jump = jump;
-	return 0;
+	return kexec_jump_prepare_panic(back_entry);
 }
 core_initcall(kexec_jump_peer_init);

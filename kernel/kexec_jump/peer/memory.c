@@ -6,7 +6,7 @@
  * maps all of it, in large pages, and keeps it mapped; a 32-bit one has no room
  * for that and maps a part at a time.
  */
-#include "internal.h"
+#include "../internal.h"
 
 #include <linux/highmem.h>
 #include <linux/io.h>

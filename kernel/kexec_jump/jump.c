@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: Life of a context
+ *
+ * A context is what a struct kexec_jump leads to and back from: a kernel, or a
+ * program, with its window and the pages that is exchanged with. Seen from the
+ * kernel that loaded it, which preserves itself when it jumps:
+ *
+ * unfinished
+ *	kexec_load(2) was called with KEXEC_LOAD_MORE and another call has to
+ *	follow. Belongs to the address space that made the call (unfinished.c).
+ * loaded
+ *	The image is kexec_image->jump. Every page the jump needs is allocated,
+ *	the trampoline and the header are written. header->state is
+ *	KEXEC_JUMP_RUNNING: this kernel runs.
+ * away
+ *	KEXEC_JUMP_AWAY. The peer has the machine. Nothing of this kernel is
+ *	touched but the jump page, which resumes it, and by the peer the last
+ *	fields of the header and the shared memory.
+ * loaded again
+ *	The peer came back. If it left its next entry it is preserved in turn
+ *	(jump->peer_preserved), and the next jump resumes it; else the next jump
+ *	enters the image where the last one did.
+ * gone
+ *	Unloaded by kexec_load(2), replaced by another image, or because the peer
+ *	died. Also if this kernel comes back from an image of it
+ *	(KEXEC_JUMP_IMAGE): the peer was no part of that.
+ *
+ * Locks, outermost first:
+ *
+ * system_transition_mutex
+ *	The sleep lock: held by reboot(2) around a jump.
+ * the kexec lock (kexec_trylock())
+ *	Whoever loads, unloads, or jumps. It is never waited for.
+ * kexec_jump_lock
+ *	Who looks at the loaded image (kexec_jump_loaded()) or at the report.
+ *	Taken to free an image, to check it, and for each access through sysfs
+ *	and the peer's view. Not held while tasks are frozen, as those who wait
+ *	for it could not be.
+ * unfinished_lock
+ *	The image that is being loaded in several calls, and whose it is.
+ *
+ * During a jump, from the step "interrupts" on, nothing else runs, and nothing
+ * is locked.
+ */
+#include "internal.h"
+
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+/**
+ * kexec_jump_create - begin a jump
+ * @entry:	physical address to jump to
+ *
+ * Return: a jump with an empty window, or NULL.
+ */
+struct kexec_jump *kexec_jump_create(unsigned long entry)
+{
+	struct kexec_jump *jump = kzalloc(sizeof(*jump), GFP_KERNEL);
+
+	if (!jump)
+		return NULL;
+	jump->entry = entry;
+	jump->first_entry = entry;
+	xa_init(&jump->backup);
+	xa_init(&jump->backs);
+	kexec_jump_list_init(&jump->map);
+	INIT_LIST_HEAD(&jump->control_pages);
+	kexec_jump_pool_init(&jump->pool, &jump->window);
+	return jump;
+}
+
+/**
+ * kexec_jump_alloc_control_page - a page the trampoline may use at any time
+ * @jump:	the window is complete
+ *
+ * Process context. The page lies outside the window, is directly mapped,
+ * zeroed, and freed with @jump.
+ *
+ * Return: the page or NULL.
+ */
+struct page *kexec_jump_alloc_control_page(struct kexec_jump *jump)
+{
+	struct page *page = kexec_jump_alloc_outside(&jump->pool, GFP_KERNEL,
+						     &jump->control_pages);
+
+	if (page)
+		clear_page(page_address(page));
+	return page;
+}
+
+/**
+ * kexec_jump_prepare - allocate all else a jump needs
+ * @jump:	with its window complete and backed
+ *
+ * Process context.
+ *
+ * Return: 0 or a negative errno; then kexec_jump_destroy() is all to be done.
+ */
+int kexec_jump_prepare(struct kexec_jump *jump)
+{
+	int error;
+
+	jump->page = kexec_jump_alloc_control_page(jump);
+	if (!jump->page)
+		return -ENOMEM;
+	error = arch_kexec_jump_prepare(jump);
+	if (!error)
+		error = kexec_jump_make_map(jump);
+	kexec_jump_free_unusable(&jump->pool);
+	return error;
+}
+
+/**
+ * kexec_jump_complete - make a jump ready to go
+ * @jump:	prepared
+ */
+void kexec_jump_complete(struct kexec_jump *jump)
+{
+	arch_kexec_jump_complete(jump);
+	kexec_jump_write_header(jump);
+}
+
+/**
+ * kexec_jump_destroy - free a jump
+ * @jump:	in any state of preparation, or NULL
+ */
+void kexec_jump_destroy(struct kexec_jump *jump)
+{
+	if (!jump)
+		return;
+	if (jump->page)
+		arch_kexec_jump_cleanup(jump);
+	kexec_jump_free_pages(&jump->control_pages);
+	kexec_jump_free_window(jump);
+	kfree(jump);
+}
+
+/**
+ * kexec_jump_loaded - the jump of the loaded image
+ *
+ * Under kexec_jump_lock, while it is used.
+ *
+ * Return: the jump, or NULL if no image that preserves the context is loaded.
+ */
+struct kexec_jump *kexec_jump_loaded(void)
+{
+	const struct kimage *image = READ_ONCE(kexec_image);
+
+	return image && image->preserve_context ? image->jump : NULL;
+}
+
+/**
+ * kexec_jump_free_image - free a context-preserving image
+ * @image:	any image, that nobody finds any more
+ *
+ * Process context. If it is another image, wait until nobody looks at it who came
+ * to it by kexec_jump_loaded().
+ *
+ * Return: whether it was one that preserves the context, and is freed.
+ */
+bool kexec_jump_free_image(struct kimage *image)
+{
+	bool freed = image->preserve_context;
+
+	mutex_lock(&kexec_jump_lock);
+	if (freed) {
+		kexec_jump_destroy(image->jump);
+		kfree(image);
+	}
+	mutex_unlock(&kexec_jump_lock);
+	return freed;
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: pages that lie outside the window.
+ *
+ * The page allocator cannot be asked for one. So pages are allocated one by one
+ * and sorted, and those in the window are kept until no more are wanted: else
+ * the allocator would hand out the same ones again. So the time this takes is
+ * linear in the size of the window however the allocator orders its pages.
+ */
+#include "internal.h"
+
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+
+/**
+ * kexec_jump_pool_init - begin to allocate
+ * @pool:	the pool
+ * @window:	sorted; may grow while nothing is being allocated
+ */
+void kexec_jump_pool_init(struct kexec_jump_pool *pool,
+			  const struct kexec_jump_ranges *window)
+{
+	pool->window = window;
+	INIT_LIST_HEAD(&pool->inside);
+	INIT_LIST_HEAD(&pool->unusable);
+}
+
+/**
+ * kexec_jump_take_page - allocate one page and sort it
+ * @pool:	one in the window goes to its list @inside, one that is of no use
+ *		to @unusable
+ * @gfp:	where from
+ * @pages:	any other goes here
+ *
+ * Process context. Who wants a page calls until the list has grown.
+ *
+ * Return: 0, -ENOMEM, or -EINTR after a fatal signal.
+ */
+int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,
+			 struct list_head *pages)
+{
+	struct page *page;
+	phys_addr_t addr;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+	if (!page)
+		return -ENOMEM;
+
+	addr = page_to_phys(page);
+	if (kexec_jump_ranges_hold(pool->window, addr, (u64)addr + 1))
+		pages = &pool->inside;
+	else if (addr >= KEXEC_SOURCE_MEMORY_LIMIT)
+		pages = &pool->unusable;
+	list_add_tail(&page->lru, pages);
+	return 0;
+}
+
+/**
+ * kexec_jump_alloc_outside - allocate a page outside the window
+ * @pool:	its window is complete
+ * @gfp:	where from, GFP_KERNEL if it is to be directly mapped
+ * @pages:	the list it is added to
+ *
+ * Process context, takes time if the window is large.
+ * kexec_jump_free_unusable() is to be called when no more pages are wanted.
+ *
+ * Return: the page, not zeroed, or NULL.
+ */
+struct page *kexec_jump_alloc_outside(struct kexec_jump_pool *pool, gfp_t gfp,
+				      struct list_head *pages)
+{
+	struct list_head *last = pages->prev;
+
+	while (pages->prev == last)
+		if (kexec_jump_take_page(pool, gfp, pages))
+			return NULL;
+	return list_last_entry(pages, struct page, lru);
+}
+
+/**
+ * kexec_jump_free_pages - free all pages of a list linked by page->lru
+ * @pages:	empty afterwards
+ *
+ * Process context.
+ */
+void kexec_jump_free_pages(struct list_head *pages)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+		cond_resched();
+	}
+}
+
+/**
+ * kexec_jump_free_unusable - let go of pages that were only in the way
+ * @pool:	of a window that is backed, or is given up
+ *
+ * Process context.
+ */
+void kexec_jump_free_unusable(struct kexec_jump_pool *pool)
+{
+	kexec_jump_free_pages(&pool->inside);
+	kexec_jump_free_pages(&pool->unusable);
+}
