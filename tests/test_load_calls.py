@@ -14,6 +14,7 @@ AT, PAGE = 32 * MB, 4096
 SIZE, DATA = 2 * MB, 2 * MB - 300000
 FIRST, MIDDLE, LAST, ONLY = 0x102, 0x302, 0x202, 0x2
 ON_CRASH = 1
+WRONG_ARCH = 20 << 16       # PowerPC
 
 
 class Loader:
@@ -195,6 +196,7 @@ def test_wrong_calls(loader):
 
     # Of these the system call itself says all there is to say.
     for bad, number in ((load(MIDDLE, *(data(i, i + 1) for i in range(17))), errno.EINVAL),
+                        (load(MIDDLE | WRONG_ARCH, PROGRAM), errno.EINVAL),
                         (load(MIDDLE, f"{AT:#x}:{PAGE}:!"), errno.EFAULT)):
         results = loader.calls(begin, bad, load(LAST))
         assert results[1].startswith(refused(number)), results

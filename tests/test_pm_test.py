@@ -5,7 +5,7 @@ import errno
 from jumps import at_work, dmesg, load_kernel, load_way_back, reboot, sysfs
 
 # Level of pm_test: the step after which it stops.
-LEVELS = {"freezer": "kthreads", "devices": "devices", "platform": "late-devices",
+LEVELS = {"freezer": "kthreads", "devices": "devices", "platform": "platform",
           "processors": "cpus", "core": "syscore"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""/proc/vmcore of a kernel that was jumped to is the memory of the one that jumped."""
+"""The view of a kernel that was jumped to is the memory of the one that jumped."""
 import errno
 import mmap
 import re
@@ -7,9 +7,12 @@ import struct
 
 import pytest
 
+from images import REFUSED
 from jumps import (JUMP, MB, dmesg, iomem, jump_back_entry, load_kernel, load_way_back, ranges,
                    sysfs)
 
+VIEW = "/proc/kexec_jump_vmcore"
+CAP_SYS_RAWIO = 17
 PAGE = 4096
 SIZE = 256                      # MB of memory; also where on the disk other things begin
 LISTS = SIZE + 32
@@ -168,7 +171,7 @@ def machine(boot, variant):
 def test_content(machine, variant):
     """The view is A's memory, all of it and nothing else, again at the next jump."""
     g = machine
-    assert g.run("ls /proc/vmcore").rc != 0
+    assert g.run(f"ls /proc/vmcore {VIEW} 2>/dev/null").out == ""
     told = iomem(g, "System RAM")
     release = g.run("uname -r").out
     first = Frames(g, 0x1111, 96)
@@ -221,7 +224,12 @@ def test_reading(boot, variant):
     expected |= {"map_beyond": errno.EINVAL, "map": 0, "write": errno.EIO}
     expected |= dict.fromkeys(("protect_write", "protect_exec"), errno.EACCES)
     assert {k: int(v) for k, v in refused.items()} == expected
-    assert g.run("asuser cat /proc/vmcore").rc != 0
+    for view in "/proc/vmcore", VIEW:
+        assert g.run(f"asuser cat {view}").rc != 0
+        # Root of a container has not this capability.
+        r = g.run(f"without {CAP_SYS_RAWIO} cat {view}")
+        assert r.rc and "Operation not permitted" in r.out, r
+    assert g.run(f"md5sum <{VIEW}").check().out == before
 
     # What another program makes of it: A's log, a dump without what is not wanted.
     def log(core):
@@ -237,11 +245,45 @@ def test_reading(boot, variant):
     assert g.run("md5sum </proc/vmcore").check().out == before
     load_way_back(g)
     g.run("exec 5</proc/vmcore; head -c 4096 <&5 >/dev/null").check()
+    g.run("coreview hold /tmp/go >/tmp/held & until grep -q ELF /tmp/held; do usleep 50000; done").check()
     g.jump("kjreboot", to="A")
     g.jump("kjreboot", to="B")
+    # What was mapped is not there any more, rather than something else.
+    assert g.run("touch /tmp/go; wait; cat /tmp/held").out == "ELF\nSIGBUS"
     # What was opened then was the memory as it was then.
     r = g.run("cat <&5 >/dev/null")
     assert r.rc and "Stale file handle" in r.out, r
     g.run("exec 5<&-").check()
     assert g.run("md5sum </proc/vmcore").check().out != before
     g.jump("kjreboot", to="A")
+
+
+def test_whole_system(boot, variant):
+    """A peer that would take /proc/vmcore for the sign of a crash does not see one."""
+    g = boot(variant, memory="160M", disks=False, net=False)
+    load_kernel(g, append="kexec_jump_vmcore=own")
+    g.jump("kjreboot", to="B")
+    assert g.run(f"ls /proc/vmcore {VIEW} 2>/dev/null").out == VIEW
+    assert g.run(f"head -c 4 {VIEW}").check().out[1:] == "ELF"
+    # A program's memory would be freed; shared memory is as good as the view.
+    r = g.run(f"without {CAP_SYS_RAWIO} sh -c 'cat /sys/kernel/kexec_jump/shared'")
+    assert r.rc, r
+    load_way_back(g)
+    g.jump("kjreboot", to="A")
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_nothing_to_see(boot, variant):
+    """What forbids an image forbids the view, too; the jump works."""
+    g = boot(variant, memory="160M", disks=False, net=False, append="nohibernate")
+    r = g.run("kjump snapshot /tmp/x")
+    assert r.rc == REFUSED and "nohibernate" in r.out and sysfs(g, "jumps") == "0", r
+    load_kernel(g)
+    g.jump("kjreboot", to="B")
+    for view in "/proc/vmcore", VIEW:
+        r = g.run(f"cat {view}")
+        assert r.rc and "No data available" in r.out, r
+    assert sysfs(g, "preserved") == "1"
+    load_way_back(g)
+    g.jump("kjreboot", to="A")
+    assert sysfs(g, "last") == "ok"

@@ -11,10 +11,24 @@
 
 struct kexec_segment;
 struct kimage;
+struct notifier_block;
+
+/*
+ * Events for drivers of hardware that goes on by itself while another kernel runs,
+ * which has no driver for it: at the first it is stopped, or the jump is refused.
+ */
+#define KEXEC_JUMP_PREPARE	1	/* a jump is to be made; may fail */
+#define KEXEC_JUMP_DONE		2	/* it is over, or was not made */
 
 #ifdef CONFIG_KEXEC_JUMP
 int kexec_jump_execute(struct kimage *image);
+bool kexec_jump_in_progress(void);
+int register_kexec_jump_notifier(struct notifier_block *block);
+int unregister_kexec_jump_notifier(struct notifier_block *block);
 #else
+static inline int register_kexec_jump_notifier(struct notifier_block *block) { return 0; }
+static inline int unregister_kexec_jump_notifier(struct notifier_block *block) { return 0; }
+static inline bool kexec_jump_in_progress(void) { return false; }
 static inline int kexec_jump_execute(struct kimage *image) { return -EOPNOTSUPP; }
 #endif
 
@@ -32,6 +46,7 @@ bool kexec_jump_may_continue(unsigned long flags);
 int kexec_jump_begin_load(unsigned long flags);
 void kexec_jump_abandon_load(unsigned long flags);
 void kexec_jump_panic(const char *message);
+bool kexec_jump_may_add_memory(u64 start, u64 size);
 void __init kexec_jump_confine_memory(void);
 #else
 static inline int kexec_jump_check_flags(unsigned long flags) { return 0; }
@@ -41,7 +56,16 @@ static inline bool kexec_jump_may_continue(unsigned long flags) { return false; 
 static inline int kexec_jump_begin_load(unsigned long flags) { return 0; }
 static inline void kexec_jump_abandon_load(unsigned long flags) { }
 static inline void kexec_jump_panic(const char *message) { }
+static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }
 static inline void kexec_jump_confine_memory(void) { }
+#endif
+
+#if defined(CONFIG_KEXEC_JUMP) && defined(CONFIG_ACPI_SLEEP)
+int kexec_jump_acpi_enter(void);
+void kexec_jump_acpi_leave(bool jumped);
+#else
+static inline int kexec_jump_acpi_enter(void) { return 0; }
+static inline void kexec_jump_acpi_leave(bool jumped) { }
 #endif
 
 #endif /* LINUX_KEXEC_JUMP_H */

@@ -23,6 +23,8 @@
  *	notes, for a file of the preserved kernel's memory, and behind that a
  *	bitmap of the pages that are worth saving.
  *
+ * In every version the header begins with @magic, @version, and @size, and the
+ * fields of struct kexec_jump_tail follow behind @size bytes.
  * KEXEC_JUMP_VERSION is raised by every change after which one side would read
  * something wrong: a field that moves or changes its meaning, another format of
  * a list. A kernel takes a header of its own version only; a peer that finds
@@ -123,6 +125,21 @@ struct kexec_jump_header {
 };
 
 #define KEXEC_JUMP_HEADER_SIZE	offsetof(struct kexec_jump_header, state)
+
+/**
+ * struct kexec_jump_tail - the fields of the header behind the checksum
+ * @state:	as in struct kexec_jump_header
+ * @peer_status: likewise
+ * @peer_message: likewise
+ *
+ * In a header of any version they are found @size bytes behind its start, so that a
+ * peer that does not know the version can say why it goes back.
+ */
+struct kexec_jump_tail {
+	__u32 state;
+	__u32 peer_status;
+	char peer_message[128];
+};
 
 /**
  * kexec_jump_checksum - checksum of a header, FNV-1a over 32 bits

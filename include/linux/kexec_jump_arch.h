@@ -63,6 +63,7 @@ struct kexec_jump_list {
  * @next_entry:	what the peer left when it came back, 0 if it left none
  * @peer_preserved: @entry resumes a peer that jumped back to this kernel
  * @from_image:	@entry resumes a kernel from an image of it: nobody comes back
+ * @may_look:	what was loaded is a kernel, which may look at this one's memory
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
  * @unbacked:	the part of it that kexec_jump_back_window() has not seen
@@ -85,6 +86,7 @@ struct kexec_jump {
 	unsigned long next_entry;
 	bool peer_preserved;
 	bool from_image;
+	bool may_look;
 	struct page *page;
 	struct kexec_jump_ranges window;
 	struct kexec_jump_ranges unbacked;
@@ -128,6 +130,16 @@ int arch_kexec_jump_low_window(struct kexec_jump *jump);
 bool arch_kexec_jump_memory_at(u64 addr);
 
 /**
+ * arch_kexec_jump_memory_end - where the machine's memory ends
+ *
+ * Any context.
+ *
+ * Return: the physical address after the last memory there was at boot, of
+ * whichever kernel.
+ */
+u64 arch_kexec_jump_memory_end(void);
+
+/**
  * arch_kexec_jump_prepare - make the jump page and its page tables
  * @jump:	window and entry are known, no page is exchanged with another yet
  *
@@ -159,6 +171,13 @@ u64 arch_kexec_jump_entry(const struct kexec_jump *jump);
  * arch_kexec_jump_flags - kexec_jump_header.flags of this kernel
  */
 u64 arch_kexec_jump_flags(void);
+
+/**
+ * arch_kexec_jump_is_kernel - does a Linux kernel's setup header lie there?
+ * @jump:	its window is backed
+ * @addr:	physical, in the window, where a segment begins
+ */
+bool arch_kexec_jump_is_kernel(struct kexec_jump *jump, u64 addr);
 
 /**
  * arch_kexec_jump_check_image - will what is loaded keep to the window?
@@ -202,6 +221,18 @@ void arch_kexec_jump_point_out_cpu(bool on);
 void arch_kexec_jump_regs(struct pt_regs *regs);
 
 /**
+ * arch_kexec_jump_fault - did the peer come back because of an exception?
+ * @jump:	that has just come back
+ * @text:	set to a description of it
+ * @size:	of @text, in bytes
+ *
+ * Any context.
+ *
+ * Return: whether it did.
+ */
+bool arch_kexec_jump_fault(const struct kexec_jump *jump, char *text, size_t size);
+
+/**
  * arch_kexec_jump_hold_cpus - see that no other CPU executes anything
  *
  * Called on the boot CPU with all others offline or stopped, before any page is
@@ -210,6 +241,15 @@ void arch_kexec_jump_regs(struct pt_regs *regs);
  * Return: 0, or -EIO if one cannot be reached.
  */
 int arch_kexec_jump_hold_cpus(void);
+
+/**
+ * arch_kexec_jump_back_early - leave a kernel that has hardly begun, for good
+ * @entry:	physical address that resumes the preserved kernel
+ *
+ * Any context, while no other CPU has been started. Needs nothing that would have
+ * to be allocated. Does not return.
+ */
+void arch_kexec_jump_back_early(u64 entry);
 
 /**
  * arch_kexec_jump_from_panic - leave a kernel that panicked, for good

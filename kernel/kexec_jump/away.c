@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 
+#include <linux/ctype.h>
 #include <linux/string.h>
 #include <linux/suspend.h>
 
@@ -11,11 +12,29 @@
  * kexec_jump_check_target - can the next jump go where it is meant to go?
  * @image:	what is loaded
  *
- * As kexec_jump_check_entry().
+ * Return: 0, or the errors of kexec_jump_check_entry() and of
+ * kexec_jump_recheck_window(), with a message.
  */
 int kexec_jump_check_target(struct kimage *image)
 {
-	return kexec_jump_check_entry(image->jump);
+	int error = kexec_jump_recheck_window(image->jump);
+
+	return error ?: kexec_jump_check_entry(image->jump);
+}
+
+/*
+ * Is this kernel to be described to the peer? It takes time, with interrupts off,
+ * for each page there is, so not to a program, which cannot ask. And not when all
+ * that memory must not be seen.
+ */
+static bool may_be_shown(const struct kexec_jump *jump)
+{
+	if (!jump->may_look)
+		return false;
+	if (hibernation_available())
+		return true;
+	pr_notice("what forbids hibernation (nohibernate, lockdown, memfd_secret(2), or CXL memory in use) forbids to show this kernel's memory to the peer\n");
+	return false;
 }
 
 /**
@@ -36,7 +55,7 @@ int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
 	if (jump->from_image || !jump->nr_pages)
 		return 0;
 	error = kexec_jump_share(jump);
-	if (!error)
+	if (!error && may_be_shown(jump))
 		error = kexec_jump_describe_prepare(jump);
 	if (error)
 		kexec_jump_memory_leave(attempt);
@@ -51,6 +70,8 @@ int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
  */
 void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt)
 {
+	if (attempt->jumped)
+		kexec_jump_close_views();
 	kexec_jump_describe_cleanup();
 	kexec_jump_unshare(attempt->from_image);
 }
@@ -83,6 +104,19 @@ void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt)
 	attempt->processor_saved = false;
 }
 
+/* Whoever wrote them, they are one line of text for log and sysfs. */
+static void note_last_words(const char *message)
+{
+	char *to = kexec_jump_report.peer_message;
+	ssize_t i, length = strscpy(to, message, sizeof(kexec_jump_report.peer_message));
+
+	if (length < 0)
+		length = sizeof(kexec_jump_report.peer_message) - 1;
+	for (i = 0; i < length; i++)
+		if (!isascii(to[i]) || !isprint(to[i]))
+			to[i] = '?';
+}
+
 /**
  * kexec_jump_enter_peer - jump, and come back
  * @attempt:	all steps have been entered; says afterwards how it came back
@@ -110,8 +144,11 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	jump->peer_preserved = jump->next_entry != 0;
 	if (jump->next_entry)
 		jump->entry = jump->next_entry;
-	if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
+	if (arch_kexec_jump_fault(jump, kexec_jump_report.peer_message,
+				  sizeof(kexec_jump_report.peer_message))) {
 		attempt->peer_died = true;
-		strscpy(kexec_jump_report.peer_message, header->peer_message);
+	} else if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
+		attempt->peer_died = true;
+		note_last_words(header->peer_message);
 	}
 }

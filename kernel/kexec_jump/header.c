@@ -9,6 +9,7 @@
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/uaccess.h>
 
 /**
  * kexec_jump_header - header of this kernel's jump page
@@ -106,11 +107,40 @@ int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
 	return 0;
 }
 
+/*
+ * Look at the header in @page, which anybody may have pointed at: a page that is
+ * free with DEBUG_PAGEALLOC, or belongs to memfd_secret(2), is not mapped.
+ */
+static int check_header_in(const void *page, u64 entry, u32 state)
+{
+	/* Under the kexec lock; too large for the stack. */
+	static struct kexec_jump_header copy;
+
+	if (copy_from_kernel_nofault(&copy, page, sizeof(copy))) {
+		pr_err("entry %#llx: no memory that can be read\n", entry);
+		return -ENOEXEC;
+	}
+	return kexec_jump_check_header(&copy, entry, state);
+}
+
+/* If this is the kernel that jumped here: may this one still use it? */
+static int judge(const struct kexec_jump_header *header, u64 entry)
+{
+	const struct kexec_jump_header *boot = kexec_jump_preserved_kernel();
+	const char *why_not;
+
+	why_not = boot && boot->entry == entry ? kexec_jump_judge(header) : NULL;
+	if (!why_not)
+		return 0;
+	pr_err("entry %#llx: %s\n", entry, why_not);
+	return -EBADMSG;
+}
+
 /* The entry is not in the window: only a preserved kernel can be there. */
 static int check_preserved(u64 entry)
 {
 	unsigned long pfn = PHYS_PFN(entry);
-	struct kexec_jump_header *header;
+	void *header;
 	int error;
 
 	/*
@@ -119,7 +149,7 @@ static int check_preserved(u64 entry)
 	 */
 	if (page_is_ram(pfn)) {
 		header = kmap_local_page(pfn_to_page(pfn));
-		error = kexec_jump_check_header(header, entry, KEXEC_JUMP_AWAY);
+		error = check_header_in(header, entry, KEXEC_JUMP_AWAY);
 		kunmap_local(header);
 		if (!error) {
 			pr_err("entry %#llx: is in this kernel's memory; a peer that was left is resumed by its own image\n",
@@ -135,7 +165,9 @@ static int check_preserved(u64 entry)
 		pr_err("entry %#llx: no memory that can be read\n", entry);
 		return -ENOEXEC;
 	}
-	error = kexec_jump_check_header(header, entry, KEXEC_JUMP_AWAY);
+	error = check_header_in(header, entry, KEXEC_JUMP_AWAY);
+	if (!error)
+		error = judge(header, entry);
 	memunmap(header);
 	return error;
 }

@@ -44,7 +44,7 @@ struct kexec_jump_report {
 	bool test;
 	bool from_image;
 	bool peer_died;
-	char peer_message[sizeof_field(struct kexec_jump_header, peer_message)];
+	char peer_message[256];
 };
 
 extern struct kexec_jump_report kexec_jump_report;
@@ -56,6 +56,7 @@ extern struct mutex kexec_jump_lock;
  * struct kexec_jump_attempt - a call of kexec_jump_execute(), while it lasts
  * @image:	what is jumped to
  * @message:	what devices are resumed with: depends on why the way leads back
+ * @jumped:	it reached the peer, and came back
  * @processor_saved: the processor's state is to be restored
  * @peer_died:	the peer came back because it panicked
  * @from_image:	this kernel came back from an image of it
@@ -63,6 +64,7 @@ extern struct mutex kexec_jump_lock;
 struct kexec_jump_attempt {
 	struct kimage *image;
 	pm_message_t message;
+	bool jumped;
 	bool processor_saved;
 	bool peer_died;
 	bool from_image;
@@ -92,6 +94,7 @@ int kexec_jump_ranges_reserve(struct kexec_jump_ranges *ranges);
 void kexec_jump_ranges_append(struct kexec_jump_ranges *ranges, u64 start, u64 end);
 int kexec_jump_ranges_add(struct kexec_jump_ranges *ranges, u64 start, u64 end);
 bool kexec_jump_ranges_hold(const struct kexec_jump_ranges *ranges, u64 start, u64 end);
+bool kexec_jump_ranges_touch(const struct kexec_jump_ranges *ranges, u64 start, u64 end);
 void kexec_jump_ranges_free(struct kexec_jump_ranges *ranges);
 
 /* --- pages.c --- */
@@ -118,6 +121,7 @@ int kexec_jump_walk_ram(u64 start, u64 end,
 			int (*visit)(unsigned long pfn, unsigned long nr_pages,
 				     void *arg), void *arg);
 int kexec_jump_check_window(struct kexec_jump *jump);
+int kexec_jump_recheck_window(const struct kexec_jump *jump);
 int kexec_jump_back_window(struct kexec_jump *jump);
 int kexec_jump_make_map(struct kexec_jump *jump);
 void kexec_jump_free_window(struct kexec_jump *jump);
@@ -169,7 +173,7 @@ bool kexec_jump_reachable(unsigned long pfn);
 void *kexec_jump_map_run(unsigned long pfn, unsigned long *nr);
 void *kexec_jump_map_preserved(unsigned long pfn);
 void kexec_jump_unmap_preserved(void *address);
-long kexec_jump_follow_list(u64 list,
+long kexec_jump_follow_list(u64 list, u64 max,
 			    int (*visit)(void *arg, unsigned long n,
 					 unsigned long pfn,
 					 unsigned long destination),
@@ -179,7 +183,21 @@ long kexec_jump_follow_list(u64 list,
 long kexec_jump_their_pages(const struct kexec_jump_header *header);
 void *kexec_jump_map_their_page(unsigned long n);
 
+/* --- peer/vmcore.c --- */
+#ifdef CONFIG_PROC_FS
+void kexec_jump_close_views(void);
+#else
+static inline void kexec_jump_close_views(void) { }
+#endif
+
+/* --- peer/judge.c --- */
+bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 addr);
+bool kexec_jump_is_own(unsigned long pfn);
+const char *kexec_jump_judge(const struct kexec_jump_header *header);
+
 /* --- peer/panic.c --- */
+void kexec_jump_die_early(u64 entry, const char *why);
+void kexec_jump_panic_early(u64 entry);
 int kexec_jump_prepare_panic(unsigned long entry);
 
 /* --- peer/boot.c --- */

@@ -3,7 +3,7 @@
  * DOC: Life of a context
  *
  * A context is what a struct kexec_jump leads to and back from: a kernel, or a
- * program, with its window and the pages that is exchanged with. Seen from the
+ * program, with its window and the pages the window is exchanged with. Seen from the
  * kernel that loaded it, which preserves itself when it jumps:
  *
  * unfinished
@@ -46,7 +46,10 @@
 #include "internal.h"
 
 #include <linux/gfp.h>
+#include <linux/memory.h>
 #include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/pfn.h>
 #include <linux/slab.h>
 
 /**
@@ -150,6 +153,37 @@ struct kexec_jump *kexec_jump_loaded(void)
 
 	return image && image->preserve_context ? image->jump : NULL;
 }
+
+/*
+ * Memory of the window is this system's while the image is loaded, but will be
+ * read and written at the jump.
+ */
+static int memory_changes(struct notifier_block *block, unsigned long action, void *arg)
+{
+	const struct memory_notify *memory = arg;
+	const struct kexec_jump *jump;
+	bool needed;
+
+	if (action != MEM_GOING_OFFLINE)
+		return NOTIFY_OK;
+	mutex_lock(&kexec_jump_lock);
+	jump = kexec_jump_loaded();
+	needed = jump && kexec_jump_ranges_touch(&jump->window,
+						 PFN_PHYS(memory->start_pfn),
+						 PFN_PHYS(memory->start_pfn + memory->nr_pages));
+	mutex_unlock(&kexec_jump_lock);
+	if (!needed)
+		return NOTIFY_OK;
+	pr_notice("memory at %#llx stays online: it is in the window of the loaded image (kexec -u unloads it)\n",
+		  (u64)PFN_PHYS(memory->start_pfn));
+	return NOTIFY_BAD;
+}
+
+static int __init kexec_jump_memory_init(void)
+{
+	return hotplug_memory_notifier(memory_changes, DEFAULT_CALLBACK_PRI);
+}
+late_initcall(kexec_jump_memory_init);
 
 /**
  * kexec_jump_free_image - free a context-preserving image

@@ -206,8 +206,12 @@ static int load_segments(struct kexec_jump *jump, unsigned long nr_segments,
 
 	if (jump->nr_backed < jump->nr_pages)
 		error = kexec_jump_back_window(jump);
-	for (i = 0; !error && i < nr_segments; i++)
+	for (i = 0; !error && i < nr_segments; i++) {
 		error = fill_segment(jump, &segments[i]);
+		if (!error && segments[i].bufsz &&
+		    arch_kexec_jump_is_kernel(jump, segments[i].mem))
+			jump->may_look = true;
+	}
 	return error;
 }
 

@@ -126,6 +126,21 @@ bool kexec_jump_ranges_hold(const struct kexec_jump_ranges *ranges, u64 start, u
 }
 
 /**
+ * kexec_jump_ranges_touch - does any of some memory lie in a sorted set?
+ * @ranges:	sorted, disjoint
+ * @start:	physical
+ * @end:	physical, exclusive, above @start
+ *
+ * Any context.
+ */
+bool kexec_jump_ranges_touch(const struct kexec_jump_ranges *ranges, u64 start, u64 end)
+{
+	unsigned int at = find_range(ranges, start);
+
+	return at < ranges->nr && ranges->range[at].start < end;
+}
+
+/**
  * kexec_jump_ranges_free - free a set of ranges
  * @ranges:	empty afterwards
  */

@@ -12,10 +12,12 @@
 #include <linux/console.h>
 #include <linux/delay.h>
 #include <linux/device.h>
+#include <linux/export.h>
 #include <linux/freezer.h>
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/nmi.h>
+#include <linux/notifier.h>
 #include <linux/pci.h>
 #include <linux/pm.h>
 #include <linux/reboot.h>
@@ -74,6 +76,46 @@ static void notifiers_leave(struct kexec_jump_attempt *attempt)
 {
 	pm_notifier_call_chain(PM_POST_HIBERNATION);
 	hibernate_release();
+}
+
+static BLOCKING_NOTIFIER_HEAD(jump_notifiers);
+
+/**
+ * register_kexec_jump_notifier - be told of jumps
+ * @block:	called in process context, all at work, with KEXEC_JUMP_PREPARE and,
+ *		if it did not refuse, KEXEC_JUMP_DONE
+ *
+ * Return: 0 or -EEXIST.
+ */
+int register_kexec_jump_notifier(struct notifier_block *block)
+{
+	return blocking_notifier_chain_register(&jump_notifiers, block);
+}
+EXPORT_SYMBOL_GPL(register_kexec_jump_notifier);
+
+/**
+ * unregister_kexec_jump_notifier - undo register_kexec_jump_notifier()
+ * @block:	registered
+ *
+ * Return: 0 or -ENOENT.
+ */
+int unregister_kexec_jump_notifier(struct notifier_block *block)
+{
+	return blocking_notifier_chain_unregister(&jump_notifiers, block);
+}
+EXPORT_SYMBOL_GPL(unregister_kexec_jump_notifier);
+
+static int watchdogs_enter(struct kexec_jump_attempt *attempt)
+{
+	int ret = blocking_notifier_call_chain_robust(&jump_notifiers, KEXEC_JUMP_PREPARE,
+						      KEXEC_JUMP_DONE, NULL);
+
+	return notifier_to_errno(ret);
+}
+
+static void watchdogs_leave(struct kexec_jump_attempt *attempt)
+{
+	blocking_notifier_call_chain(&jump_notifiers, KEXEC_JUMP_DONE, NULL);
 }
 
 static int console_enter(struct kexec_jump_attempt *attempt)
@@ -179,9 +221,22 @@ static void late_devices_leave(struct kexec_jump_attempt *attempt)
 	dpm_resume_start(attempt->message);
 }
 
+static int platform_enter(struct kexec_jump_attempt *attempt)
+{
+	return kexec_jump_acpi_enter();
+}
+
+static void platform_leave(struct kexec_jump_attempt *attempt)
+{
+	kexec_jump_acpi_leave(attempt->jumped);
+}
+
 static void cpus_leave(struct kexec_jump_attempt *attempt)
 {
 	pm_sleep_enable_secondary_cpus();
+	/* CPUs that nosmt keeps offline wait for a startup IPI: back to their rest. */
+	if (attempt->jumped && arch_resume_nosmt())
+		pr_warn("not all CPUs that nosmt keeps offline are at rest\n");
 }
 
 static int cpus_enter(struct kexec_jump_attempt *attempt)
@@ -227,17 +282,21 @@ static const struct step steps[] = {
 	{ "console",	  console_enter,      console_leave },
 	{ "filesystems",  filesystems_enter },
 	{ "tasks",	  tasks_enter,	      tasks_leave,	  0, true },
+	{ "watchdogs",	  watchdogs_enter,    watchdogs_leave,	  0, true },
 	{ "memory",	  kexec_jump_memory_enter,
 			  kexec_jump_memory_leave,		  0, true },
 	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
 	{ "devices",	  devices_enter,      devices_leave,	  TEST_DEVICES, true },
-	{ "late-devices", late_devices_enter, late_devices_leave, TEST_PLATFORM, true },
+	{ "late-devices", late_devices_enter, late_devices_leave, 0, true },
+	{ "platform",	  platform_enter,     platform_leave,	  TEST_PLATFORM, true },
 	{ "cpus",	  cpus_enter,	      cpus_leave,	  TEST_CPUS, true },
 	{ "interrupts",	  interrupts_enter,   interrupts_leave,	  0, true },
 	{ "syscore",	  syscore_enter,      syscore_leave,	  TEST_CORE, true },
 	{ "processor",	  kexec_jump_processor_enter,
 			  kexec_jump_processor_leave,		  0, true },
 };
+
+static bool in_progress;
 
 /* How long each step took last time, in ns: [0] going in, [1] coming back. */
 static u64 step_ns[2][ARRAY_SIZE(steps)];
@@ -356,6 +415,7 @@ static int run_sequence(struct kexec_jump_attempt *attempt)
 	} else {
 		kexec_jump_enter_peer(attempt);
 		attempt->message = PMSG_RESTORE;
+		attempt->jumped = true;
 		report->jumps++;
 		events_check_enabled = false;
 	}
@@ -363,6 +423,16 @@ static int run_sequence(struct kexec_jump_attempt *attempt)
 	while (entered > 0)
 		leave_step(--entered, attempt);
 	return error;
+}
+
+/**
+ * kexec_jump_in_progress - is a jump being made?
+ *
+ * Any context. The kexec lock is held meanwhile, and CPUs go and come back.
+ */
+bool kexec_jump_in_progress(void)
+{
+	return READ_ONCE(in_progress);
 }
 
 /**
@@ -403,7 +473,9 @@ int kexec_jump_execute(struct kimage *image)
 		return error;
 
 	pm_suspend_clear_flags();
+	WRITE_ONCE(in_progress, true);
 	error = run_sequence(&attempt);
+	WRITE_ONCE(in_progress, false);
 	report->peer_died = attempt.peer_died;
 	report->from_image = attempt.from_image;
 	if (report->peer_died) {

@@ -8,6 +8,9 @@
  */
 #include "internal.h"
 
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/highmem.h>
 #include <linux/kobject.h>
@@ -140,6 +143,7 @@ int kexec_jump_share(struct kexec_jump *jump)
 	unsigned long n;
 	int error;
 
+	header->description = 0;
 	header->shared = 0;
 	header->shared_pages = nr_own;
 	kexec_jump_list_init(&list);
@@ -187,12 +191,16 @@ static void unmap_shared(const struct kexec_jump_header *header, void *address)
 		kexec_jump_unmap_preserved(address);
 }
 
-static ssize_t transfer(char *buf, loff_t pos, size_t count, bool write)
+static ssize_t transfer(struct file *file, char *buf, loff_t pos, size_t count,
+			bool write)
 {
 	const struct kexec_jump_header *header;
 	size_t done = 0;
 	long pages;
 
+	/* User 0 of a container is not root of the machine. */
+	if (!file_ns_capable(file, &init_user_ns, CAP_SYS_RAWIO))
+		return -EPERM;
 	mutex_lock(&kexec_jump_lock);
 	header = kexec_jump_preserved_now();
 	pages = header ? kexec_jump_their_pages(header) : nr_own;
@@ -223,14 +231,14 @@ static ssize_t shared_read(struct file *file, struct kobject *kobj,
 			   struct bin_attribute *attr, char *buf, loff_t pos,
 			   size_t count)
 {
-	return transfer(buf, pos, count, false);
+	return transfer(file, buf, pos, count, false);
 }
 
 static ssize_t shared_write(struct file *file, struct kobject *kobj,
 			    struct bin_attribute *attr, char *buf, loff_t pos,
 			    size_t count)
 {
-	return transfer(buf, pos, count, true);
+	return transfer(file, buf, pos, count, true);
 }
 
 static BIN_ATTR_RW(shared, 0);
@@ -255,6 +263,8 @@ static ssize_t shared_size_store(struct kobject *kobj,
 	unsigned long long size;
 	int error;
 
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
 	error = kstrtoull(buf, 0, &size);
 	if (error)
 		return error;

@@ -13,12 +13,22 @@
 #include <linux/gfp.h>
 #include <linux/highmem.h>
 #include <linux/ioport.h>
+#include <linux/memblock.h>
+#include <linux/memory_hotplug.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/pfn.h>
 #include <linux/sched.h>
 
-/* Memory that is left to the running system: the way to the jump needs some. */
-#define RESERVE_PAGES	(SZ_8M >> PAGE_SHIFT)
+/*
+ * Pages that are left to the running system: the way to the jump needs some, and
+ * for describing this kernel there are three bitmaps of all page frames (two of
+ * hibernation's, with the radix trees they are in), and a fourth for good measure.
+ */
+static unsigned long reserve_pages(void)
+{
+	return (SZ_8M >> PAGE_SHIFT) + 4 * DIV_ROUND_UP(max_pfn, 8 * PAGE_SIZE);
+}
 
 /**
  * kexec_jump_add_range - add memory to the window
@@ -154,6 +164,60 @@ int kexec_jump_walk_ram(u64 start, u64 end,
 	return ret > 0 || (ret && walk.end) ? ret : visit_ram(&walk);
 }
 
+/*
+ * What keeps a page from being given away, or NULL: reading it may kill, or it is
+ * not there now.
+ */
+static const char *why_not(unsigned long pfn)
+{
+	struct page *page = pfn_to_online_page(pfn);
+
+	if (!page)
+		return "offline";
+	if (PageHWPoison(page))
+		return "poisoned (a hardware error)";
+	if (PageOffline(page))
+		return "taken by a balloon, or unplugged";
+	if (is_zone_device_page(page))
+		return "device memory";
+	return NULL;
+}
+
+static int check_pages(unsigned long pfn, unsigned long end)
+{
+	for (; pfn < end; pfn++) {
+		const char *why = why_not(pfn);
+
+		if (why) {
+			pr_err("window: the page at %#llx is %s; choose another window\n",
+			       (u64)PFN_PHYS(pfn), why);
+			return -EADDRNOTAVAIL;
+		}
+		if (!(pfn % 1024))
+			cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * kexec_jump_recheck_window - is all of the window still there?
+ * @jump:	loaded
+ *
+ * Process context.
+ *
+ * Return: 0, or -EADDRNOTAVAIL with a message.
+ */
+int kexec_jump_recheck_window(const struct kexec_jump *jump)
+{
+	int error = 0;
+	unsigned int i;
+
+	for (i = 0; !error && i < jump->window.nr; i++)
+		error = check_pages(PFN_DOWN(jump->window.range[i].start),
+				    PFN_DOWN(jump->window.range[i].end));
+	return error;
+}
+
 static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)
 {
 	unsigned long *covered_to = arg;
@@ -175,8 +239,9 @@ int kexec_jump_check_window(struct kexec_jump *jump)
 {
 	const struct kexec_jump_ranges *unbacked = &jump->unbacked;
 	unsigned long needed = jump->nr_pages - jump->nr_backed;
-	unsigned long available;
+	unsigned long available, reserve;
 	unsigned int i;
+	int error;
 
 	for (i = jump->nr_checked; i < unbacked->nr; i++) {
 		unsigned long start = PFN_DOWN(unbacked->range[i].start);
@@ -192,17 +257,21 @@ int kexec_jump_check_window(struct kexec_jump *jump)
 			       (u64)PFN_PHYS(covered_to));
 			return -EADDRNOTAVAIL;
 		}
+		error = check_pages(start, end);
+		if (error)
+			return error;
 	}
 	jump->nr_checked = unbacked->nr;
 
 	if (!needed)
 		return 0;
 	available = si_mem_available();
-	if (needed + RESERVE_PAGES > available) {
+	reserve = reserve_pages();
+	if (needed + reserve > available) {
 		pr_err("window of %lu MB does not fit: %lu MB of memory are available, %lu MB must stay free; choose a smaller --mem-max\n",
 		       needed >> (20 - PAGE_SHIFT),
 		       available >> (20 - PAGE_SHIFT),
-		       (unsigned long)RESERVE_PAGES >> (20 - PAGE_SHIFT));
+		       reserve >> (20 - PAGE_SHIFT));
 		return -ENOMEM;
 	}
 	return 0;

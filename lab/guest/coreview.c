@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * coreview: look at /proc/vmcore in every way there is.
+ * coreview: look at /proc/kexec_jump_vmcore in every way there is.
  *
  *   coreview compare SEED TIMES   read, pread and mmap give the same, anywhere
  *   coreview extents FILE         where data are; holes read as zeros
  *   coreview refused              what must not be possible: NAME=ERRNO ...
+ *   coreview hold FILE            map a page; once FILE is there, look at it again
  *
  * FILE gets two 64-bit words for each extent: first byte, byte after the last.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define VMCORE "/proc/vmcore"
+#define VMCORE "/proc/kexec_jump_vmcore"
 #define PAGE 4096ul
 
 static int fd;
@@ -153,6 +155,29 @@ static int refused(void)
 	return 0;
 }
 
+static void gone(int signal)
+{
+	(void)signal;
+	printf("SIGBUS\n");
+	fflush(stdout);
+	_exit(0);
+}
+
+static int hold(const char *file)
+{
+	const volatile char *page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (page == MAP_FAILED)
+		return die("mmap");
+	signal(SIGBUS, gone);
+	printf("%c%c%c\n", page[1], page[2], page[3]);
+	fflush(stdout);
+	while (access(file, F_OK))
+		usleep(50000);
+	printf("%c%c%c\n", page[1], page[2], page[3]);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
@@ -167,6 +192,8 @@ int main(int argc, char **argv)
 		return extents(argv[2]);
 	if (!strcmp(verb, "refused"))
 		return refused();
-	fprintf(stderr, "usage: coreview compare SEED TIMES | extents FILE | refused\n");
+	if (!strcmp(verb, "hold") && argc == 3)
+		return hold(argv[2]);
+	fprintf(stderr, "usage: coreview compare SEED TIMES | extents FILE | refused | hold FILE\n");
 	return 2;
 }

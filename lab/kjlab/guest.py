@@ -43,7 +43,7 @@ RUN_TIMEOUT = 180
 TROUBLE = re.compile(
     r"BUG:|WARNING:|Oops|Call Trace|soft lockup|hard LOCKUP|blocked for more than|rcu: INFO|"
     r"I/O error|Kernel panic|general protection|Bad page|[Uu]nable to handle|INFO: task|"
-    r"refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
+    r"crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
 DISKS = ("virtio", "ahci", "nvme")
 
 

@@ -14,8 +14,6 @@ SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
 # Makes generated/utsversion.h, which the decompressor includes.
 VERSION = ("init/version-timestamp.o",)
-BOOT = "arch/x86/boot"
-VOFFSET = f"{BOOT}/voffset.h"
 
 
 def files(suffix, owned=True, touched=True):
@@ -58,17 +56,22 @@ def misspelled(mail):
     return p.stdout
 
 
+def make_args(src, obj, variant):
+    """Arguments for make to compile single files, those of the decompressor among them."""
+    boot = "arch/x86/boot"
+    # It includes addresses of a kernel that was linked: any.
+    (obj / boot / "compressed").mkdir(parents=True, exist_ok=True)
+    shutil.copy(kernel.build(variant) / "obj" / boot / "voffset.h", obj / boot)
+    return kernel.make_args(src, obj, variant, f"-I{boot}/compressed")
+
+
 def warnings(src, obj, variant, sources):
     """Compile sources with more warnings and sparse: {"file: message"}, without line numbers."""
     objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
     for o in objects:
         (obj / o).unlink(missing_ok=True)
-    # The decompressor includes addresses of a kernel that was linked: any.
-    if not (obj / VOFFSET).is_file():
-        (obj / BOOT / "compressed").mkdir(parents=True, exist_ok=True)
-        shutil.copy(BUILD / variant / "obj" / VOFFSET, obj / VOFFSET)
     # Not silent: the commands tell whether sparse was run.
-    make = [a for a in kernel.make_args(src, obj, variant, f"-I{BOOT}/compressed") if a != "-s"]
+    make = [a for a in make_args(src, obj, variant) if a != "-s"]
     p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *VERSION, *objects],
                        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode:
@@ -124,7 +127,7 @@ def debian_config():
     text = re.sub(r"^CONFIG_(SYSTEM_TRUSTED_KEYS|MODULE_SIG_KEY)=.*$", r'CONFIG_\1=""', text, flags=re.M)
     text = text.replace("# CONFIG_KEXEC_JUMP is not set", "CONFIG_KEXEC_JUMP=y")
     (obj / ".config").write_text(text)
-    make = kernel.make_args(tree.TREE, obj, "x86_64")
+    make = make_args(tree.TREE, obj, "x86_64")
     run(*make, "olddefconfig")
     have = kernel.parse((obj / ".config").read_text())
     if have.get("KEXEC_JUMP") != "y":

@@ -20,7 +20,7 @@ from .util import BUILD, IDENTITY, ROOT, LabError, Stamp, digest, lock, run, say
 SOURCE = "linux-source-6.12"
 TREE = BUILD / "tree"
 SERIES = ROOT / "patches" / "6.12"
-OWNED_DIRS = ("arch", "include", "kernel", "Documentation", "tools")
+OWNED_DIRS = ("arch", "drivers", "include", "kernel", "Documentation", "tools")
 EPOCH = 1760000000      # every commit's date is made from this: same input, same tree
 
 

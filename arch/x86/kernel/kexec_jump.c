@@ -78,6 +78,20 @@ bool arch_kexec_jump_memory_at(u64 addr)
 	return e820__mapped_raw_any(addr, addr + PAGE_SIZE, E820_TYPE_RAM);
 }
 
+u64 arch_kexec_jump_memory_end(void)
+{
+	u64 end = 0;
+	unsigned int i;
+
+	for (i = 0; i < e820_table_firmware->nr_entries; i++) {
+		const struct e820_entry *entry = &e820_table_firmware->entries[i];
+
+		if (entry->type == E820_TYPE_RAM)
+			end = max(end, entry->addr + entry->size);
+	}
+	return end;
+}
+
 /*
  * The setup header of a bzImage: kexec leaves it where boot_params begin, not
  * always with boot_flag.
@@ -90,7 +104,14 @@ static bool read_setup_header(struct kexec_jump *jump, u64 addr,
 	params = kmap_local_page(kexec_jump_window_page(jump, addr));
 	memcpy(header, &params->hdr, sizeof(*header));
 	kunmap_local(params);
-	return header->header == HDRS && header->version >= 0x020a;
+	return header->header == HDRS;
+}
+
+bool arch_kexec_jump_is_kernel(struct kexec_jump *jump, u64 addr)
+{
+	struct setup_header header;
+
+	return read_setup_header(jump, addr, &header);
 }
 
 /*
@@ -109,7 +130,8 @@ int arch_kexec_jump_check_image(struct kexec_jump *jump,
 
 	for (i = 0; i < nr_segments; i++)
 		if (segments[i].memsz &&
-		    read_setup_header(jump, segments[i].mem, &header))
+		    read_setup_header(jump, segments[i].mem, &header) &&
+		    header.version >= 0x020a)
 			break;
 	if (i == nr_segments)
 		return 0;
@@ -247,6 +269,10 @@ int arch_kexec_jump_prepare(struct kexec_jump *jump)
 		pr_err("not supported with encrypted memory\n");
 		return -EOPNOTSUPP;
 	}
+	if (cpu_feature_enabled(X86_FEATURE_XENPV)) {
+		pr_err("not supported in a Xen PV guest: it has no physical memory of its own\n");
+		return -EOPNOTSUPP;
+	}
 	if (boot_cpu_data.cpuid_level < 0) {
 		pr_err("not supported on a CPU without CPUID\n");
 		return -EOPNOTSUPP;
@@ -257,6 +283,9 @@ int arch_kexec_jump_prepare(struct kexec_jump *jump)
 
 	jump->arch.stack = kexec_jump_alloc_control_page(jump);
 	if (!jump->arch.stack)
+		return -ENOMEM;
+	jump->arch.faults = kexec_jump_alloc_control_page(jump);
+	if (!jump->arch.faults)
 		return -ENOMEM;
 	return prepare_page_tables(jump);
 }
@@ -272,6 +301,8 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 {
 	struct kexec_jump_state *state = jump_state(jump);
 	u64 state_pa = page_to_phys(jump->page) + KEXEC_JUMP_STATE;
+	u16 idt_limit;
+	u64 idt;
 
 	memcpy(page_address(jump->page) + KEXEC_JUMP_CODE, kexec_jump_trampoline,
 	       kexec_jump_trampoline_end - kexec_jump_trampoline);
@@ -288,7 +319,10 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	state->gdt[KJ_PEER_DS / 8] = 0x00cf93000000ffffULL;
 	set_table_register(state->peer_gdt, state_pa + offsetof(struct kexec_jump_state, gdt),
 			   sizeof(state->gdt) - 1);
-	set_table_register(state->peer_idt, 0, 0);
+	set_table_register(state->no_idt, 0, 0);
+	idt = kexec_jump_faults_idt(jump->arch.faults, &idt_limit);
+	set_table_register(state->peer_idt, idt, idt_limit);
+	state->has_debugctl = boot_cpu_data.x86 >= 6;
 }
 
 void arch_kexec_jump_cleanup(struct kexec_jump *jump)
@@ -378,8 +412,12 @@ static void end_interrupts_in_service(void)
 #endif
 }
 
-/* What a booting kernel expects of timers and interrupt controllers. */
-static void interrupts_to_boot_mode(void)
+/**
+ * kexec_jump_interrupts_to_boot_mode - as a booting kernel expects them
+ *
+ * Timers and interrupt controllers. Interrupts are off.
+ */
+void kexec_jump_interrupts_to_boot_mode(void)
 {
 #ifdef CONFIG_X86_IO_APIC
 	clear_IO_APIC();
@@ -397,8 +435,17 @@ static void interrupts_to_boot_mode(void)
 #endif
 }
 
-static unsigned long go(struct kexec_jump *jump)
+/**
+ * kexec_jump_leave - jump, with all prepared
+ * @jump:	complete
+ *
+ * Interrupts are off.
+ *
+ * Return: what the peer left as its next entry.
+ */
+unsigned long kexec_jump_leave(struct kexec_jump *jump)
 {
+	kexec_jump_set_faults(jump->arch.faults, jump_state(jump), page_to_phys(jump->page));
 	jump_state(jump)->entry = jump->entry;
 	return kexec_jump_go(page_address(jump->page), page_to_phys(jump->page));
 }
@@ -421,109 +468,16 @@ void notrace kexec_jump_enter(struct kimage *image)
 		rdmsrl(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_disable();
 	cet_disable();
-	interrupts_to_boot_mode();
+	kexec_jump_stop_counters();
+	kexec_jump_interrupts_to_boot_mode();
 
-	image->jump->next_entry = go(image->jump);
+	image->jump->next_entry = kexec_jump_leave(image->jump);
 
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
+	kexec_jump_start_counters();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		wrmsrl(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_restore();
 	__ftrace_enabled_restore(ftrace);
-}
-
-/*
- * Devices of a kernel that panicked were not suspended. Their DMA must not go
- * on into memory that is the preserved kernel's a moment later. Configuration
- * space is accessed directly: any lock may be held.
- */
-static void stop_dma(void)
-{
-#ifdef CONFIG_PCI
-	unsigned int bus, slot, func;
-
-	if (!early_pci_allowed())
-		return;
-	for (bus = 0; bus < 256; bus++) {
-		for (slot = 0; slot < 32; slot++) {
-			for (func = 0; func < 8; func++) {
-				u16 command;
-				u8 type;
-
-				if (read_pci_config_16(bus, slot, func,
-						       PCI_VENDOR_ID) == 0xffff) {
-					if (!func)
-						break;
-					continue;
-				}
-				type = read_pci_config_byte(bus, slot, func,
-							    PCI_HEADER_TYPE);
-				command = read_pci_config_16(bus, slot, func,
-							     PCI_COMMAND);
-				if ((type & PCI_HEADER_TYPE_MASK) ==
-				    PCI_HEADER_TYPE_NORMAL)
-					write_pci_config_16(bus, slot, func, PCI_COMMAND,
-							    command & ~PCI_COMMAND_MASTER);
-				if (!func && !(type & PCI_HEADER_TYPE_MFD))
-					break;
-			}
-		}
-	}
-#endif
-}
-
-static struct kexec_jump *panic_jump;
-static bool others_stopped;
-
-/* DMA that a device has begun is over by then. */
-#define DMA_SETTLE_MS	100
-
-static void __noreturn leave_for_good(void)
-{
-	cpu_emergency_disable_virtualization();
-	stop_dma();
-	mdelay(DMA_SETTLE_MS);
-	arch_kexec_jump_hold_cpus();
-#ifdef CONFIG_X86_IO_APIC
-	/* Whoever held them was stopped. */
-	ioapic_zap_locks();
-#endif
-	hw_breakpoint_disable();
-	cet_disable();
-	interrupts_to_boot_mode();
-	go(panic_jump);
-	/* Nobody resumes a kernel that died. */
-	for (;;)
-		halt();
-}
-
-#ifdef CONFIG_SMP
-/* Runs in NMI context on every CPU but the one that panicked. */
-static void stop_this_cpu_for_jump(int cpu, struct pt_regs *regs)
-{
-	if (cpu)
-		return;
-	/* The preserved kernel is to be resumed on the boot CPU: on this one. */
-	while (!READ_ONCE(others_stopped))
-		cpu_relax();
-	leave_for_good();
-}
-#endif
-
-void arch_kexec_jump_from_panic(struct kexec_jump *jump)
-{
-	bool on_boot_cpu = !smp_processor_id();
-
-	panic_jump = jump;
-#ifdef CONFIG_SMP
-	nmi_shootdown_cpus(stop_this_cpu_for_jump);
-#endif
-	if (on_boot_cpu)
-		leave_for_good();
-	/* VMX would keep the INIT away; the others did this when they were stopped. */
-	cpu_emergency_disable_virtualization();
-	WRITE_ONCE(others_stopped, true);
-	for (;;)
-		halt();
 }

@@ -82,6 +82,30 @@ SYM_CODE_START(kexec_jump_go)
 	jmp	*%eax
 SYM_CODE_END(kexec_jump_go)
 
+/*
+ * asmlinkage void kexec_jump_back_early(unsigned long entry,
+ *					 unsigned long page_tables,
+ *					 unsigned long stack)
+ *
+ * On the stack: another kernel's entry, the physical address of page tables that
+ * map this code to itself, too, and of a word that is 0. Does not return.
+ */
+SYM_CODE_START(kexec_jump_back_early)
+	movl	4(%esp), %edi
+	movl	8(%esp), %eax
+	movl	12(%esp), %edx
+	movl	%eax, %cr3
+	movl	$(1f - __PAGE_OFFSET), %eax
+	ANNOTATE_RETPOLINE_SAFE
+	jmp	*%eax
+1:	movl	%cr0, %eax
+	andl	$~X86_CR0_PG, %eax
+	movl	%eax, %cr0
+	movl	%edx, %esp
+	ANNOTATE_RETPOLINE_SAFE
+	jmp	*%edi
+SYM_CODE_END(kexec_jump_back_early)
+
 	.balign	16
 SYM_CODE_START_NOALIGN(kexec_jump_trampoline)
 
@@ -104,6 +128,9 @@ SYM_INNER_LABEL(kexec_jump_out, SYM_L_GLOBAL)
 .Lenter_peer:
 	movl	KJ_STACK(%ebp), %esp
 	movl	$0, (%esp)
+	lidt	KJ_PEER_IDT(%ebp)
+	movl	$KJ_PEER_TSS, %eax
+	ltr	%ax
 	movl	KJ_ENTRY(%ebp), %eax
 	xorl	%ebx, %ebx
 	xorl	%ecx, %ecx
@@ -138,6 +165,35 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	leal	KEXEC_JUMP_CODE + (.Lenter_kernel - kexec_jump_trampoline)(%ebx), %edx
 	jmp	.Lexchange
 
+/*
+ * Exceptions of the peer, each a task with a stack of its own. Nobody has to go on
+ * there: come back, as if it had returned. (NT is set, popfl below clears it.)
+ */
+	.balign	KJ_FAULT_BYTES
+SYM_INNER_LABEL(kexec_jump_faults, SYM_L_GLOBAL)
+	.set	vector, 0
+	.rept	KJ_EXCEPTIONS
+	pushl	$vector
+	jmp	.Lfault
+	.balign	KJ_FAULT_BYTES
+	.set	vector, vector + 1
+	.endr
+
+.Lfault:
+	cld
+	popl	%ecx
+	call	1f
+1:	popl	%ebx
+	subl	$(KEXEC_JUMP_CODE + (1b - kexec_jump_trampoline)), %ebx
+	leal	KEXEC_JUMP_STATE(%ebx), %ebp
+	movl	%ecx, KJ_FAULT_VECTOR(%ebp)
+	movl	$0, KJ_NEXT_ENTRY(%ebp)
+	leal	KEXEC_JUMP_CODE + (.Lreturn - kexec_jump_trampoline)(%ebx), %edi
+	jmp	.Lidentity
+
+SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
+	iretl
+
 	/*
 	 * This kernel's memory is in place: its page tables can be used. NX in
 	 * EFER and PAE in CR4 decide what they mean, so these come before PG.
@@ -162,9 +218,10 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 
 /*
  * Put the CPU into the one state the rest relies on: no paging, flat segments,
- * no IDT, the peer's stack. Writing CR4 flushes all of the TLB.
+ * no IDT, no breakpoint, single step or branch trace, the peer's stack. Writing CR4
+ * flushes all of the TLB.
  *
- * %edi: where to go then. Clobbers %eax.
+ * %edi: where to go then. Clobbers %eax, %ecx, %edx.
  */
 .Lidentity:
 	movl	%cr0, %eax
@@ -177,7 +234,18 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 
 	movl	KJ_STACK(%ebp), %esp
 	lgdt	KJ_PEER_GDT(%ebp)
-	lidt	KJ_PEER_IDT(%ebp)
+	/* Without a handler for it, nothing may raise a debug exception. */
+	pushl	$X86_EFLAGS_FIXED
+	popfl
+	xorl	%eax, %eax
+	movl	%eax, %dr7
+	cmpl	$0, KJ_HAS_DEBUGCTL(%ebp)
+	je	1f
+	xorl	%edx, %edx
+	movl	$MSR_IA32_DEBUGCTLMSR, %ecx
+	wrmsr
+1:
+	lidt	KJ_NO_IDT(%ebp)
 	movl	$KJ_PEER_DS, %eax
 	movl	%eax, %ds
 	movl	%eax, %es

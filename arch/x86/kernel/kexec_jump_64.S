@@ -86,6 +86,23 @@ SYM_CODE_START(kexec_jump_go)
 	jmp	*%rax
 SYM_CODE_END(kexec_jump_go)
 
+/*
+ * void kexec_jump_back_early(unsigned long entry, unsigned long page_tables,
+ *			      unsigned long stack)
+ *
+ * %rdi: another kernel's entry, %rsi: physical address of page tables that map
+ * this kernel and, to themselves, the pages of the other two, %rdx: physical address
+ * of a word that is 0. Does not return.
+ */
+SYM_CODE_START(kexec_jump_back_early)
+	UNWIND_HINT_END_OF_STACK
+	ENDBR
+	movq	%rsi, %cr3
+	movq	%rdx, %rsp
+	ANNOTATE_RETPOLINE_SAFE
+	jmp	*%rdi
+SYM_CODE_END(kexec_jump_back_early)
+
 	.balign	16
 SYM_CODE_START_NOALIGN(kexec_jump_trampoline)
 	UNWIND_HINT_END_OF_STACK
@@ -112,6 +129,9 @@ SYM_INNER_LABEL(kexec_jump_out, SYM_L_GLOBAL)
 	UNWIND_HINT_END_OF_STACK
 	movq	KJ_STACK(%rbp), %rsp
 	movq	$0, (%rsp)
+	lidt	KJ_PEER_IDT(%rbp)
+	movl	$KJ_PEER_TSS, %eax
+	ltr	%ax
 	movq	KJ_ENTRY(%rbp), %rax
 	xorl	%ebx, %ebx
 	xorl	%ecx, %ecx
@@ -156,6 +176,41 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 	leaq	.Lenter_kernel(%rip), %r11
 	jmp	.Lexchange
 
+/*
+ * Exceptions of the peer, on a stack of their own. Nobody has to go on there: come
+ * back, as if it had returned.
+ */
+	.balign	KJ_FAULT_BYTES
+SYM_INNER_LABEL(kexec_jump_faults, SYM_L_GLOBAL)
+	.set	vector, 0
+	.rept	KJ_EXCEPTIONS
+	UNWIND_HINT_END_OF_STACK
+	ANNOTATE_NOENDBR
+	pushq	$vector
+	jmp	.Lfault
+	.balign	KJ_FAULT_BYTES
+	.set	vector, vector + 1
+	.endr
+
+.Lfault:
+	UNWIND_HINT_END_OF_STACK
+	cld
+	popq	%rcx
+	leaq	kexec_jump_trampoline(%rip), %rbx
+	subq	$KEXEC_JUMP_CODE, %rbx
+	leaq	KEXEC_JUMP_STATE(%rbx), %rbp
+	movq	%rcx, KJ_FAULT_VECTOR(%rbp)
+	movq	%cr2, %rax
+	movq	%rax, KJ_FAULT_ADDRESS(%rbp)
+	movq	$0, KJ_NEXT_ENTRY(%rbp)
+	leaq	.Lreturn(%rip), %r11
+	jmp	.Lidentity
+
+SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
+	UNWIND_HINT_END_OF_STACK
+	ANNOTATE_NOENDBR
+	iretq
+
 	/* This kernel's memory is in place: its page tables can be used. */
 .Lenter_kernel:
 	UNWIND_HINT_END_OF_STACK
@@ -170,12 +225,13 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 
 /*
  * Put the CPU into the one state the rest relies on: identity page tables, no
- * optional feature of paging, flat segments, no IDT, the peer's stack. Writing
+ * optional feature of paging, flat segments, no IDT, no breakpoint, single step or
+ * branch trace, the peer's stack. Writing
  * CR4 flushes all of the TLB, global entries and other PCIDs included, as it
  * turns PGE and PCIDE off (Intel SDM vol. 3A, 4.10.4.1). CET goes before WP, the
  * other order faults.
  *
- * %r11: where to go then. Clobbers %rax.
+ * %r11: where to go then. Clobbers %rax, %rcx, %rdx.
  */
 .Lidentity:
 	movq	%cr4, %rax
@@ -190,7 +246,15 @@ SYM_INNER_LABEL(kexec_jump_back, SYM_L_GLOBAL)
 
 	movq	KJ_STACK(%rbp), %rsp
 	lgdt	KJ_PEER_GDT(%rbp)
-	lidt	KJ_PEER_IDT(%rbp)
+	/* Without a handler for it, nothing may raise a debug exception. */
+	pushq	$X86_EFLAGS_FIXED
+	popfq
+	xorl	%eax, %eax
+	movq	%rax, %dr7
+	xorl	%edx, %edx
+	movl	$MSR_IA32_DEBUGCTLMSR, %ecx
+	wrmsr
+	lidt	KJ_NO_IDT(%rbp)
 	movl	$KJ_PEER_DS, %eax
 	movl	%eax, %ds
 	movl	%eax, %es

@@ -33,6 +33,8 @@ static int __init parse_back_entry(char *arg)
 {
 	if (!arg || kstrtoull(arg, 0, &back_entry))
 		pr_warn("%s=%s is not an address\n", KEXEC_JUMP_BACK_ENTRY, arg);
+	/* Other parameters may be fatal before it is looked at. */
+	kexec_jump_panic_early(back_entry);
 #ifdef CONFIG_CRASH_DUMP
 	elfcorehdr_before = elfcorehdr_addr;
 #endif
@@ -69,10 +71,9 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
 	if (!back_entry)
 		return NULL;
 	header = early_memremap(back_entry & PAGE_MASK, sizeof(*header));
-	if (!header) {
-		pr_err("entry %#llx: cannot be mapped\n", back_entry);
-		return NULL;
-	}
+	/* Without a window, this kernel might overwrite another one. */
+	if (!header)
+		panic("kexec_jump: entry %#llx: cannot be mapped", back_entry);
 	memcpy(&preserved_header, header, sizeof(preserved_header));
 	early_memunmap(header, sizeof(*header));
 
@@ -81,15 +82,42 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
 	    preserved_header.entry != back_entry) {
 		/* Some kernel is preserved there, and this one would overwrite it. */
 		if (preserved_header.magic == KEXEC_JUMP_MAGIC)
-			panic("kexec_jump: entry %#llx: jump page is damaged or of another version",
-			      back_entry);
+			kexec_jump_die_early(back_entry,
+					     "cannot be confined: the jump page is damaged or of another version");
 		pr_err("entry %#llx: no jump page there, not confined to a window\n",
 		       back_entry);
+		kexec_jump_panic_early(0);
 		return NULL;
 	}
 	preserved_header_valid = true;
 	ignore_elfcorehdr();
 	return &preserved_header;
+}
+
+/**
+ * kexec_jump_may_add_memory - may memory become this kernel's after boot?
+ * @start:	physical
+ * @size:	bytes
+ *
+ * Process context. Firmware and hypervisors offer memory to whoever runs; to a
+ * kernel that was jumped to, all outside its window is the preserved kernel's.
+ *
+ * Return: false, with a message, if some of it lies outside the window.
+ */
+bool kexec_jump_may_add_memory(u64 start, u64 size)
+{
+	u64 end = start + size;
+	unsigned int i;
+
+	if (!preserved_header_valid)
+		return true;
+	for (i = 0; i < preserved_header.nr_ranges; i++)
+		if (start >= preserved_header.window[i].start &&
+		    end <= preserved_header.window[i].end)
+			return true;
+	pr_warn("memory [%#llx-%#llx] is not added: it is not in the window of this kernel\n",
+		start, end - 1);
+	return false;
 }
 
 /**
@@ -103,14 +131,15 @@ const struct kexec_jump_header *kexec_jump_preserved_kernel(void)
 }
 
 /**
- * kexec_jump_preserved_now - can the kernel that jumped here still be resumed?
+ * kexec_jump_preserved_now - the kernel that jumped here, if this one may use it
  *
- * Return: its header as it is now, or NULL if not.
+ * Any context that may print.
+ *
+ * Return: its header as it is now, or NULL if kexec_jump_judge() objects.
  */
 struct kexec_jump_header *kexec_jump_preserved_now(void)
 {
-	return live_header && READ_ONCE(live_header->state) == KEXEC_JUMP_AWAY ?
-	       live_header : NULL;
+	return live_header && !kexec_jump_judge(live_header) ? live_header : NULL;
 }
 
 /**
@@ -124,19 +153,24 @@ void kexec_jump_forget_preserved(void)
 	live_header = NULL;
 }
 
+/* Before other CPUs are started: until then a panic needs nothing. */
 static int __init kexec_jump_peer_init(void)
 {
+	const char *why_not;
+
 	if (!preserved_header_valid)
 		return 0;
 	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
-	if (!live_header)
-		return -ENOMEM;
-	if (kexec_jump_check_header(live_header, back_entry, KEXEC_JUMP_AWAY)) {
-		pr_warn("cannot jump back\n");
-		memunmap(live_header);
+	why_not = live_header ? kexec_jump_judge(live_header) : "it cannot be mapped";
+	if (!why_not && kexec_jump_check_header(live_header, back_entry, KEXEC_JUMP_AWAY))
+		why_not = "this kernel is of another kind";
+	if (why_not) {
+		pr_warn("the preserved kernel is left alone: %s; no way back, no /proc/vmcore, no shared memory\n",
+			why_not);
+		if (live_header)
+			memunmap(live_header);
 		live_header = NULL;
-		return 0;
 	}
-	return kexec_jump_prepare_panic(back_entry);
+	return kexec_jump_prepare_panic(why_not ? 0 : back_entry);
 }
-core_initcall(kexec_jump_peer_init);
+early_initcall(kexec_jump_peer_init);

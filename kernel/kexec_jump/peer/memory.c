@@ -267,28 +267,36 @@ void kexec_jump_unmap_preserved(void *address)
 /**
  * kexec_jump_follow_list - follow a list of the preserved kernel
  * @list:	physical address of a kimage page list
+ * @max:	pages that may be in it
  * @visit:	called for each page in it, with its number, its page frame, and
  *		the page frame it is exchanged with, if it is
  * @arg:	passed on
  *
- * Process context.
+ * Process context. The list may have been damaged, or forged: nothing in it, nor a
+ * page of it, may be this kernel's memory, and it has an end.
  *
  * Return: number of pages, the error of @visit, -ENOMEM, or -EIO if it is no
  * list.
  */
-long kexec_jump_follow_list(u64 list,
+long kexec_jump_follow_list(u64 list, u64 max,
 			    int (*visit)(void *arg, unsigned long n,
 					 unsigned long pfn,
 					 unsigned long destination),
 			    void *arg)
 {
+	/* A destination for each page, and words that lead to the next one. */
+	const unsigned int words = PAGE_SIZE / sizeof(kimage_entry_t);
+	u64 left = 2 * max + DIV_ROUND_UP_ULL(2 * max + 1, words - 1) + 1;
 	unsigned long n = 0, destination = 0, pfn = PHYS_PFN(list);
 	unsigned int i = offset_in_page(list) / sizeof(kimage_entry_t);
 
-	while (i < PAGE_SIZE / sizeof(kimage_entry_t)) {
-		kimage_entry_t *page = kexec_jump_map_preserved(pfn), entry;
+	for (; i < words && left; left--) {
+		kimage_entry_t *page, entry;
 		int error;
 
+		if (kexec_jump_is_own(pfn))
+			return -EIO;
+		page = kexec_jump_map_preserved(pfn);
 		if (!page)
 			return -ENOMEM;
 		entry = page[i++];
@@ -301,7 +309,11 @@ long kexec_jump_follow_list(u64 list,
 			pfn = PHYS_PFN(entry);
 			i = 0;
 		} else if (entry & IND_SOURCE) {
-			error = visit(arg, n++, PHYS_PFN(entry), destination++);
+			unsigned long source = PHYS_PFN(entry);
+
+			if (n == max || kexec_jump_is_own(source))
+				return -EIO;
+			error = visit(arg, n++, source, destination++);
 			if (error)
 				return error;
 			cond_resched();

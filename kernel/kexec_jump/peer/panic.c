@@ -7,28 +7,103 @@
 
 #include <linux/atomic.h>
 #include <linux/init.h>
+#include <linux/io.h>
 #include <linux/kernel.h>
+#include <linux/panic.h>
+#include <linux/security.h>
 #include <linux/string.h>
+
+#include "../../kexec_internal.h"
 
 /* A jump to the preserved kernel that needs no preparation. */
 static struct kexec_jump *panic_jump;
+
+/* Until there is one: the entry of a kernel that waits to be resumed, or 0. */
+static u64 early_entry;
+
+/*
+ * Will panic() start a crash kernel after its notifiers? Not while somebody holds
+ * the kexec lock: with interrupts off and others about to be stopped, nobody would
+ * ever let go of it.
+ */
+static bool crash_kernel_follows(void)
+{
+	if (!crash_kexec_post_notifiers || !kexec_crash_loaded() || !kexec_trylock())
+		return false;
+	kexec_unlock();
+	return true;
+}
+
+/* Where the last words go, in a header of any version. */
+static struct kexec_jump_tail *find_tail(struct kexec_jump_header *header)
+{
+	u32 size = header->version == KEXEC_JUMP_VERSION ? KEXEC_JUMP_HEADER_SIZE :
+							   header->size;
+
+	if (size > PAGE_SIZE - sizeof(struct kexec_jump_tail))
+		return NULL;
+	return (void *)header + size;
+}
+
+/**
+ * kexec_jump_die_early - give the machine back before this kernel can do anything
+ * @entry:	physical address that resumes the preserved kernel
+ * @why:	told as the reason this kernel died
+ *
+ * Before any other CPU was started. Returns if nobody waits at @entry, or if this
+ * kernel must not go there.
+ */
+void __ref kexec_jump_die_early(u64 entry, const char *why)
+{
+	struct kexec_jump_header *header;
+	struct kexec_jump_tail *tail;
+
+	/* The judge cannot be asked yet, so ask what can be. */
+	if (security_locked_down(LOCKDOWN_KEXEC))
+		return;
+	header = early_memremap(entry & PAGE_MASK, PAGE_SIZE);
+	if (!header || header->magic != KEXEC_JUMP_MAGIC)
+		return;
+	tail = find_tail(header);
+	if (!tail || tail->state != KEXEC_JUMP_AWAY)
+		return;
+	if (kexec_jump_header_intact(header) && kexec_jump_window_has(header, entry))
+		return;
+	pr_emerg("%s; jumping back to the preserved kernel at %#llx\n", why, entry);
+	strscpy(tail->peer_message, why);
+	tail->peer_status = KEXEC_JUMP_PEER_DIED;
+	arch_kexec_jump_back_early(entry);
+}
+
+/**
+ * kexec_jump_panic_early - from now on a panic leads back
+ * @entry:	physical address that resumes the preserved kernel, or 0: none does
+ */
+void __init kexec_jump_panic_early(u64 entry)
+{
+	early_entry = entry;
+}
 
 /**
  * kexec_jump_panic - a panicking kernel gives the machine back
  * @message:	why it panics
  *
  * Called by panic() in any context, with interrupts off on this CPU, while the
- * others still run. Returns if this kernel was not jumped to, if the preserved
- * kernel is gone, or if a crash kernel is loaded, which then has precedence.
+ * others still run, after the crash kernel has had its chance. Returns if this
+ * kernel was not jumped to, if the preserved kernel is gone, or if a crash kernel
+ * is to be started later (crash_kexec_post_notifiers).
  */
 void kexec_jump_panic(const char *message)
 {
-	struct kexec_jump_header *header = kexec_jump_preserved_now();
+	struct kexec_jump_header *header;
 	static atomic_t jumping = ATOMIC_INIT(0);
 
-	if (!panic_jump || !header || kexec_crash_loaded())
+	if (crash_kernel_follows())
 		return;
-	if (atomic_xchg(&jumping, 1))
+	if (early_entry)
+		kexec_jump_die_early(early_entry, message);
+	header = kexec_jump_preserved_now();
+	if (!panic_jump || !header || atomic_xchg(&jumping, 1))
 		return;
 
 	pr_emerg("jumping back to the preserved kernel at %#lx\n",
@@ -40,17 +115,23 @@ void kexec_jump_panic(const char *message)
 
 /**
  * kexec_jump_prepare_panic - allocate all that a panic will need
- * @entry:	physical address that resumes the preserved kernel
+ * @entry:	physical address that resumes the preserved kernel, or 0: a panic does
+ *		not lead back
  *
- * Process context, at boot.
+ * Process context, at boot, before other CPUs are started.
  *
  * Return: 0 or, with a message, a negative errno.
  */
 int __init kexec_jump_prepare_panic(unsigned long entry)
 {
-	struct kexec_jump *jump = kexec_jump_create(entry);
-	int error = jump ? kexec_jump_prepare(jump) : -ENOMEM;
+	struct kexec_jump *jump;
+	int error;
 
+	early_entry = 0;
+	if (!entry)
+		return 0;
+	jump = kexec_jump_create(entry);
+	error = jump ? kexec_jump_prepare(jump) : -ENOMEM;
 	if (error) {
 		pr_warn("no memory to jump back from a panic: error %d\n", error);
 		kexec_jump_destroy(jump);

@@ -45,10 +45,12 @@ long kexec_jump_their_pages(const struct kexec_jump_header *header)
 	    jumps == kexec_jump_report.jumps)
 		return header->shared_pages;
 	kvfree(their_pfns);
-	their_pfns = kvcalloc(header->shared_pages, sizeof(*their_pfns), GFP_KERNEL);
+	their_pfns = kvcalloc(header->shared_pages, sizeof(*their_pfns),
+			      GFP_KERNEL | __GFP_NOWARN);
 	if (!their_pfns)
 		return -ENOMEM;
-	n = kexec_jump_follow_list(header->shared, note_page, (void *)header);
+	n = kexec_jump_follow_list(header->shared, header->shared_pages,
+				   note_page, (void *)header);
 	if (n != header->shared_pages) {
 		kvfree(their_pfns);
 		their_pfns = NULL;

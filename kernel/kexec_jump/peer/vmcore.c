@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kexec jump: /proc/vmcore, the preserved kernel's memory as that kernel sees it.
+ * Kexec jump: the preserved kernel's memory as that kernel sees it, as
+ * /proc/kexec_jump_vmcore and, for those who know it from crash kernels,
+ * /proc/vmcore.
  *
  * The file begins with the ELF core header the preserved kernel has prepared.
  * What was in the window is read from its backup pages. Pages that the preserved
@@ -13,6 +15,7 @@
 #include "../internal.h"
 
 #include <linux/bitmap.h>
+#include <linux/capability.h>
 #include <linux/crash_dump.h>
 #include <linux/elf.h>
 #include <linux/fs.h>
@@ -32,7 +35,7 @@
 #define READ_MAX	256
 
 /**
- * struct view - an open /proc/vmcore
+ * struct view - an open file of that
  * @nr_elf:	pages of the ELF core header
  * @nr_pages:	pages of the file
  * @described:	page frames of the ELF core header and of the bitmap
@@ -46,6 +49,8 @@
  * @jump_page:	what is shown in its place
  * @jumps:	jumps this kernel had made by then; after another one, all the
  *		above is out of date
+ * @mapping:	of the file, for those who have mapped it
+ * @open:	in the list of open views
  */
 struct view {
 	unsigned long nr_elf;
@@ -60,9 +65,15 @@ struct view {
 	unsigned long jump_pfn;
 	struct page *jump_page;
 	unsigned long jumps;
+	struct address_space *mapping;
+	struct list_head open;
 };
 
-static struct proc_dir_entry *vmcore_entry;
+/* Under kexec_jump_lock. */
+static LIST_HEAD(open_views);
+
+/* /proc/kexec_jump_vmcore, and /proc/vmcore: the same. */
+static struct proc_dir_entry *entries[2];
 
 static int note_described(void *arg, unsigned long n, unsigned long pfn,
 			  unsigned long destination)
@@ -80,6 +91,8 @@ static int note_backup(void *arg, unsigned long n, unsigned long pfn,
 {
 	struct view *view = arg;
 
+	if (!kexec_jump_is_own(destination))
+		return -EIO;
 	return xa_err(xa_store(&view->backup, destination, xa_mk_value(pfn),
 			       GFP_KERNEL));
 }
@@ -108,6 +121,7 @@ static int read_description(const struct view *view, u64 pos, void *to, size_t b
 static int read_headers(struct view *view, const struct kexec_jump_header *header)
 {
 	size_t bitmap_bytes = BITS_TO_LONGS(header->nr_pfns) * sizeof(long);
+	u64 elf_bytes = header->elf_pages << PAGE_SHIFT;
 	struct elf64_hdr ehdr;
 	unsigned int i;
 	long n;
@@ -118,17 +132,21 @@ static int read_headers(struct view *view, const struct kexec_jump_header *heade
 	view->nr_pfns = header->nr_pfns;
 	view->nr_described = view->nr_elf + PFN_UP(bitmap_bytes);
 	view->described = kvcalloc(view->nr_described, sizeof(*view->described),
-				   GFP_KERNEL);
-	view->to_save = kvmalloc(bitmap_bytes, GFP_KERNEL);
+				   GFP_KERNEL | __GFP_NOWARN);
+	view->to_save = kvmalloc(bitmap_bytes, GFP_KERNEL | __GFP_NOWARN);
 	if (!view->described || !view->to_save)
 		return -ENOMEM;
-	n = kexec_jump_follow_list(header->description, note_described, view);
+	n = kexec_jump_follow_list(header->description, view->nr_described,
+				   note_described, view);
 	if (n != view->nr_described)
 		return n < 0 ? n : -EIO;
 
 	error = read_description(view, 0, &ehdr, sizeof(ehdr));
 	if (error)
 		return error;
+	if (memcmp(ehdr.e_ident, ELFMAG, SELFMAG) || ehdr.e_phoff > elf_bytes ||
+	    ehdr.e_phnum * sizeof(*view->phdrs) > elf_bytes - ehdr.e_phoff)
+		return -EIO;
 	view->nr_phdrs = ehdr.e_phnum;
 	view->phdrs = kvmalloc_array(ehdr.e_phnum, sizeof(*view->phdrs), GFP_KERNEL);
 	if (!view->phdrs)
@@ -138,9 +156,17 @@ static int read_headers(struct view *view, const struct kexec_jump_header *heade
 	if (!error)
 		error = read_description(view, (u64)view->nr_elf << PAGE_SHIFT,
 					 view->to_save, bitmap_bytes);
-	for (i = 0; i < view->nr_phdrs; i++)
-		if (view->phdrs[i].p_type == PT_LOAD)
-			view->nr_pages += view->phdrs[i].p_filesz >> PAGE_SHIFT;
+	for (i = 0; !error && i < view->nr_phdrs; i++) {
+		const struct elf64_phdr *phdr = &view->phdrs[i];
+
+		if (phdr->p_type != PT_LOAD)
+			continue;
+		if (PHYS_PFN(phdr->p_paddr) > header->nr_pfns ||
+		    PFN_UP(phdr->p_memsz) > header->nr_pfns - PHYS_PFN(phdr->p_paddr) ||
+		    phdr->p_filesz > phdr->p_memsz)
+			return -EIO;
+		view->nr_pages += phdr->p_filesz >> PAGE_SHIFT;
+	}
 	return error;
 }
 
@@ -207,6 +233,16 @@ static void free_view(struct view *view)
 	kfree(view);
 }
 
+static u64 window_pages(const struct kexec_jump_header *header)
+{
+	u64 pages = 0;
+	unsigned int i;
+
+	for (i = 0; i < header->nr_ranges; i++)
+		pages += (header->window[i].end - header->window[i].start) >> PAGE_SHIFT;
+	return pages;
+}
+
 static struct view *make_view(const struct kexec_jump_header *header)
 {
 	struct view *view;
@@ -225,6 +261,7 @@ static struct view *make_view(const struct kexec_jump_header *header)
 		error = reach_memory(view, header);
 	if (!error && header->backup_map)
 		error = min(kexec_jump_follow_list(header->backup_map,
+						   window_pages(header),
 						   note_backup, view), 0L);
 	if (!error)
 		error = make_jump_page(view, header);
@@ -277,16 +314,30 @@ static bool is_own(const struct view *view, unsigned long pfn)
 	return pfn == page_to_pfn(view->jump_page);
 }
 
+static void set_size(const struct view *view)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(entries); i++)
+		if (entries[i])
+			proc_set_size(entries[i], (loff_t)view->nr_pages << PAGE_SHIFT);
+}
+
 static int vmcore_open(struct inode *inode, struct file *file)
 {
 	struct view *view;
 
+	/* User 0 of a container is not root of the machine. */
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
 	mutex_lock(&kexec_jump_lock);
 	view = make_view(kexec_jump_preserved_now());
 	if (!IS_ERR(view)) {
 		file->private_data = view;
+		view->mapping = file->f_mapping;
+		list_add(&view->open, &open_views);
 		i_size_write(inode, (loff_t)view->nr_pages << PAGE_SHIFT);
-		proc_set_size(vmcore_entry, (loff_t)view->nr_pages << PAGE_SHIFT);
+		set_size(view);
 	}
 	mutex_unlock(&kexec_jump_lock);
 	return PTR_ERR_OR_ZERO(view);
@@ -294,7 +345,12 @@ static int vmcore_open(struct inode *inode, struct file *file)
 
 static int vmcore_release(struct inode *inode, struct file *file)
 {
-	free_view(file->private_data);
+	struct view *view = file->private_data;
+
+	mutex_lock(&kexec_jump_lock);
+	list_del(&view->open);
+	mutex_unlock(&kexec_jump_lock);
+	free_view(view);
 	return 0;
 }
 
@@ -435,6 +491,32 @@ static int map_pages(struct view *view, struct vm_area_struct *vma,
 	return 0;
 }
 
+/**
+ * kexec_jump_close_views - what the views show is out of date
+ *
+ * Process context, this kernel has come back from a jump, tasks are frozen. Who has
+ * mapped a view gets a SIGBUS when he goes on reading, others ESTALE.
+ */
+void kexec_jump_close_views(void)
+{
+	struct view *view;
+
+	mutex_lock(&kexec_jump_lock);
+	list_for_each_entry(view, &open_views, open)
+		unmap_mapping_range(view->mapping, 0, 0, 1);
+	mutex_unlock(&kexec_jump_lock);
+}
+
+/* All of a view is mapped at once: what is not there was taken away again. */
+static vm_fault_t vmcore_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct vm_operations_struct vmcore_vm_ops = {
+	.fault	= vmcore_fault,
+};
+
 static int vmcore_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct view *view = file->private_data;
@@ -447,6 +529,7 @@ static int vmcore_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
 		return -EPERM;
 	vm_flags_clear(vma, VM_MAYWRITE | VM_MAYEXEC);
+	vma->vm_ops = &vmcore_vm_ops;
 	return map_pages(view, vma, vma->vm_start, vma->vm_pgoff, nr);
 }
 
@@ -465,18 +548,34 @@ static void __init set_first_size(void)
 
 	if (IS_ERR(view))
 		return;
-	proc_set_size(vmcore_entry, (loff_t)view->nr_pages << PAGE_SHIFT);
+	set_size(view);
 	free_view(view);
 }
+
+/*
+ * Where distributions find /proc/vmcore, they take it that this is a crash kernel:
+ * they save the file and reboot. A second kernel that is a whole system has to do
+ * without that name.
+ */
+static bool only_own_name __initdata;
+
+static int __init parse_vmcore(char *arg)
+{
+	only_own_name = arg && !strcmp(arg, "own");
+	if (!only_own_name)
+		pr_warn("kexec_jump_vmcore=%s is not known\n", arg);
+	return 0;
+}
+early_param("kexec_jump_vmcore", parse_vmcore);
 
 static int __init kexec_jump_vmcore_init(void)
 {
 	/* With headers of its own this is the crash kernel of a jumped-to one. */
 	if (!kexec_jump_preserved_now() || is_kdump_kernel())
 		return 0;
-	vmcore_entry = proc_create("vmcore", 0400, NULL, &vmcore_ops);
-	if (!vmcore_entry)
-		return -ENOMEM;
+	entries[0] = proc_create("kexec_jump_vmcore", 0400, NULL, &vmcore_ops);
+	if (!only_own_name)
+		entries[1] = proc_create("vmcore", 0400, NULL, &vmcore_ops);
 	set_first_size();
 	return 0;
 }

@@ -1,34 +1,113 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kexec jump: KASLR in a kernel that was jumped to.
+ * Kexec jump: the decompressor of a kernel that was jumped to.
  *
  * The memory map the boot loader passed may list all of the machine's RAM, but
  * only the window is this kernel's. It is described in the jump page of the
- * kernel that jumped here, see <linux/kexec_jump_abi.h>.
+ * kernel that jumped here, see <linux/kexec_jump_abi.h>. Nothing but the place
+ * this kernel was loaded to has been written yet: if it cannot know its window,
+ * this is the time to give the machine back.
  */
 #include "misc.h"
+#include "error.h"
 #include "../string.h"
 
 #include <linux/kexec_jump_abi.h>
 
-static const struct kexec_jump_header *find_preserved(void)
+/* Physical address that resumes the preserved kernel, 0 if there is none. */
+static unsigned long back_entry;
+static struct kexec_jump_header *header;
+
+/* Room for the header in the jump page, whatever its version. */
+#define HEADER_MAX	0x400
+
+/*
+ * The fields after the checksum, in every version at @size; NULL if not even that
+ * makes sense.
+ */
+static struct kexec_jump_tail *header_tail(struct kexec_jump_header *h)
 {
-	const struct kexec_jump_header *header;
-	char arg[32];
+	u32 size = h->version == KEXEC_JUMP_VERSION ? KEXEC_JUMP_HEADER_SIZE : h->size;
+
+	if (size < offsetofend(struct kexec_jump_header, entry) ||
+	    size > HEADER_MAX - sizeof(struct kexec_jump_tail))
+		return NULL;
+	return (void *)h + size;
+}
+
+static unsigned long find_entry(void)
+{
 	unsigned long entry;
+	char arg[32];
 	int len;
 
 	len = cmdline_find_option(KEXEC_JUMP_BACK_ENTRY, arg, sizeof(arg));
-	if (len <= 0 || len >= sizeof(arg))
-		return NULL;
-	if (boot_kstrtoul(arg, 0, &entry) || !entry)
-		return NULL;
-	header = (const struct kexec_jump_header *)(entry & PAGE_MASK);
-	if (!kexec_jump_header_intact(header) || header->entry != entry)
-		return NULL;
-	return header;
+	if (len <= 0 || len >= sizeof(arg) || boot_kstrtoul(arg, 0, &entry))
+		return 0;
+	return entry;
 }
 
+/**
+ * kexec_jump_find_window - was this kernel jumped to, and what is its window?
+ *
+ * Called before any memory is chosen. Does not return if a kernel is preserved
+ * but the window cannot be known.
+ */
+void kexec_jump_find_window(void)
+{
+	unsigned long entry = find_entry();
+	struct kexec_jump_header *h = (void *)(entry & PAGE_MASK);
+	struct kexec_jump_tail *tail;
+
+	if (!entry || h->magic != KEXEC_JUMP_MAGIC)
+		return;
+	back_entry = entry;
+	if (kexec_jump_header_intact(h) && h->entry == entry) {
+		header = h;
+		return;
+	}
+	tail = header_tail(h);
+	if (!tail || tail->state == KEXEC_JUMP_AWAY)
+		kexec_jump_give_back(h->version == KEXEC_JUMP_VERSION ?
+				     "cannot be confined: the jump page is damaged" :
+				     "cannot be confined: the jump page is of another version");
+	/* Nobody waits there. */
+	back_entry = 0;
+}
+
+/**
+ * kexec_jump_give_back - jump back to the preserved kernel, for good
+ * @why:	told as the reason this kernel died
+ *
+ * The mode is the one the entry asks for: on i386 without paging, else with all
+ * memory mapped to itself on demand. Returns if this kernel was not jumped to.
+ */
+void kexec_jump_give_back(const char *why)
+{
+	static unsigned long stack[2] __aligned(16);
+	struct kexec_jump_tail *tail;
+	unsigned int i;
+
+	if (!back_entry)
+		return;
+	warn(why);
+	error_putstr(" -- jumping back to the preserved kernel\n");
+	tail = header_tail((void *)(back_entry & PAGE_MASK));
+	if (tail) {
+		for (i = 0; i < sizeof(tail->peer_message) - 1 && why[i]; i++)
+			tail->peer_message[i] = why[i];
+		tail->peer_message[i] = '\0';
+		tail->peer_status = KEXEC_JUMP_PEER_DIED;
+	}
+	/* At the top of the stack: there is no next entry. */
+	asm volatile("cli\n\t"
+		     "mov %0, %%" _ASM_SP "\n\t"
+		     "jmp *%1"
+		     : : "r" (stack), "r" (back_entry) : "memory");
+	unreachable();
+}
+
+#ifdef CONFIG_RANDOMIZE_BASE
 /**
  * kexec_jump_clip - the part of a memory region this kernel may use
  * @region:	a region of the boot loader's memory map
@@ -42,14 +121,8 @@ static const struct kexec_jump_header *find_preserved(void)
 bool kexec_jump_clip(const struct mem_vector *region, unsigned int n,
 		     struct mem_vector *part)
 {
-	static const struct kexec_jump_header *header;
-	static bool looked_up;
 	unsigned int i;
 
-	if (!looked_up) {
-		header = find_preserved();
-		looked_up = true;
-	}
 	if (!header) {
 		*part = *region;
 		return n == 0;
@@ -67,3 +140,4 @@ bool kexec_jump_clip(const struct mem_vector *region, unsigned int n,
 	}
 	return false;
 }
+#endif

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump on x86: performance counters and traces of the boot CPU.
+ *
+ * Those of the other CPUs are stopped when these go offline. Nothing may count, raise
+ * an NMI, or write samples, branches or traces to memory that is another kernel's by
+ * then; and what that one does with them must not stay.
+ *
+ * The registers: Intel SDM vol. 3B, 20.2 (architectural performance monitoring),
+ * 20.6.2.4 (PEBS), 18.4 (branch trace store), vol. 3C, 33.2.8 (Processor Trace);
+ * AMD APM vol. 2, 13.2 (performance counters), 13.3 (instruction-based sampling).
+ */
+#include <linux/cpufeature.h>
+#include <linux/kernel.h>
+#include <linux/kexec_jump_arch.h>
+
+#include <asm/msr.h>
+#include <asm/perf_event.h>
+
+/* Room for 5 global ones, 32 counters with their controls, and 16 fixed ones */
+#define MAX_MSRS	(16 + 2 * 32 + 16)
+
+/* In the order in which they are cleared: what starts others first. */
+static struct {
+	u32 msr;
+	u64 value;
+} saved[MAX_MSRS];
+static unsigned int nr_saved;
+
+static void save_and_clear(u32 msr)
+{
+	u64 value;
+
+	if (nr_saved == MAX_MSRS || rdmsrl_safe(msr, &value))
+		return;
+	if (value && wrmsrl_safe(msr, 0))
+		return;
+	saved[nr_saved].msr = msr;
+	saved[nr_saved++].value = value;
+}
+
+static void intel(void)
+{
+	union cpuid10_eax eax;
+	union cpuid10_edx edx;
+	unsigned int unused, i;
+
+	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
+		save_and_clear(MSR_IA32_RTIT_CTL);
+	if (boot_cpu_data.cpuid_level < 10)
+		return;
+	cpuid(10, &eax.full, &unused, &unused, &edx.full);
+	if (!eax.split.version_id)
+		return;
+	if (eax.split.version_id >= 2)
+		save_and_clear(MSR_CORE_PERF_GLOBAL_CTRL);
+	if (boot_cpu_has(X86_FEATURE_DS)) {
+		save_and_clear(MSR_IA32_PEBS_ENABLE);
+		save_and_clear(MSR_IA32_DS_AREA);
+	}
+	for (i = 0; i < eax.split.num_counters; i++)
+		save_and_clear(MSR_ARCH_PERFMON_EVENTSEL0 + i);
+	for (i = 0; i < eax.split.num_counters; i++)
+		save_and_clear(MSR_ARCH_PERFMON_PERFCTR0 + i);
+	if (eax.split.version_id < 2)
+		return;
+	save_and_clear(MSR_CORE_PERF_FIXED_CTR_CTRL);
+	for (i = 0; i < edx.split.num_counters_fixed; i++)
+		save_and_clear(MSR_CORE_PERF_FIXED_CTR0 + i);
+}
+
+static void amd(void)
+{
+	bool extended = boot_cpu_has(X86_FEATURE_PERFCTR_CORE);
+	unsigned int i, nr = extended ? AMD64_NUM_COUNTERS_CORE : AMD64_NUM_COUNTERS;
+	u32 control = extended ? MSR_F15H_PERF_CTL : MSR_K7_EVNTSEL0;
+	u32 counter = extended ? MSR_F15H_PERF_CTR : MSR_K7_PERFCTR0;
+	unsigned int step = extended ? 2 : 1;
+
+	if (boot_cpu_has(X86_FEATURE_PERFMON_V2))
+		save_and_clear(MSR_AMD64_PERF_CNTR_GLOBAL_CTL);
+	if (boot_cpu_has(X86_FEATURE_IBS)) {
+		save_and_clear(MSR_AMD64_IBSFETCHCTL);
+		save_and_clear(MSR_AMD64_IBSOPCTL);
+	}
+	for (i = 0; i < nr; i++)
+		save_and_clear(control + i * step);
+	for (i = 0; i < nr; i++)
+		save_and_clear(counter + i * step);
+}
+
+/**
+ * kexec_jump_stop_counters - stop all counters and traces of this CPU
+ *
+ * Interrupts are off.
+ */
+void kexec_jump_stop_counters(void)
+{
+	nr_saved = 0;
+	if (boot_cpu_data.x86 >= 6)
+		save_and_clear(MSR_IA32_DEBUGCTLMSR);
+	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL)
+		intel();
+	else if (boot_cpu_data.x86_vendor == X86_VENDOR_AMD ||
+		 boot_cpu_data.x86_vendor == X86_VENDOR_HYGON)
+		amd();
+}
+
+/**
+ * kexec_jump_start_counters - undo kexec_jump_stop_counters()
+ *
+ * Interrupts are off. What the peer has left running is stopped first.
+ */
+void kexec_jump_start_counters(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_saved; i++)
+		wrmsrl_safe(saved[i].msr, 0);
+	while (nr_saved) {
+		nr_saved--;
+		wrmsrl_safe(saved[nr_saved].msr, saved[nr_saved].value);
+	}
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: may this kernel use what its entry leads to?
+ *
+ * The entry comes from the command line, and what it leads to is memory that this
+ * kernel does not control: whoever chooses command line and initrd can put something
+ * there that looks like a preserved kernel, to have any page written, read or run.
+ * That is what lockdown is to prevent. And a jump page may be damaged, or change.
+ *
+ * So it is decided here, at boot, before each jump, and at each access. Whatever
+ * the answer, this kernel keeps to its window.
+ */
+#include "../internal.h"
+
+#include <linux/elf.h>
+#include <linux/mm.h>
+#include <linux/pfn.h>
+#include <linux/security.h>
+
+/**
+ * kexec_jump_window_has - is an address in the window a header tells of?
+ * @header:	with the right checksum
+ * @addr:	physical
+ *
+ * Any context.
+ */
+bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < header->nr_ranges; i++)
+		if (addr >= header->window[i].start && addr < header->window[i].end)
+			return true;
+	return false;
+}
+
+/**
+ * kexec_jump_is_own - is a page this kernel's memory?
+ * @pfn:	page frame
+ *
+ * Any context. All RAM of a kernel that was jumped to is in its window.
+ */
+bool kexec_jump_is_own(unsigned long pfn)
+{
+	const struct kexec_jump_header *header = kexec_jump_preserved_kernel();
+
+	return header && kexec_jump_window_has(header, (u64)pfn << PAGE_SHIFT);
+}
+
+/**
+ * kexec_jump_judge - may this kernel use what is at its entry?
+ * @header:	what is there now
+ *
+ * Any context that may print.
+ *
+ * Return: NULL if it may, or why not.
+ */
+const char *kexec_jump_judge(const struct kexec_jump_header *header)
+{
+	const struct kexec_jump_header *boot = kexec_jump_preserved_kernel();
+	u64 frames = PHYS_PFN(arch_kexec_jump_memory_end());
+
+	if (!boot)
+		return "this kernel was not jumped to";
+	if (security_locked_down(LOCKDOWN_KEXEC))
+		return "this kernel is locked down";
+	if (header->magic != KEXEC_JUMP_MAGIC)
+		return "there is no jump page any more";
+	if (header->version != KEXEC_JUMP_VERSION)
+		return "its jump page is of another version";
+	if (!kexec_jump_header_intact(header))
+		return "its jump page is damaged";
+	if (header->entry != boot->entry)
+		return "its jump page is that of another entry";
+	if (header->nr_ranges != boot->nr_ranges ||
+	    memcmp(header->window, boot->window, sizeof(boot->window)))
+		return "its jump page tells of another window than at boot";
+	if (kexec_jump_is_own(header->entry >> PAGE_SHIFT))
+		return "its jump page is in this kernel's own memory";
+	if (header->nr_pfns > frames || header->shared_pages > frames ||
+	    header->elf_pages > frames)
+		return "its jump page tells of more memory than there is";
+	if (READ_ONCE(header->state) != KEXEC_JUMP_AWAY)
+		return "its kernel is not waiting to be resumed";
+	return NULL;
+}

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Memory that fails, goes, or comes while an image is loaded or a peer runs."""
+import errno
+
+import pytest
+
+from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_way_back, ranges, reboot, sysfs
+from test_bad_input import result_of
+
+# Blocks of memory that come and go, on x86_64.
+BLOCK = 128 * MB
+MEMORY = "/sys/devices/system/memory"
+AT = 3 * BLOCK      # movable, in a guest that has kernelcore=256M
+
+
+def load(g, size=4 * MB):
+    g.run(r"printf '\303' >/tmp/ret").check()
+    return g.run(f"kload -e {AT:#x} -s {AT:#x}:{size}:/tmp/ret").out
+
+
+def poison(g, address):
+    """As the hardware does that finds it cannot be read any more."""
+    # Whoever has the page, it is marked first of all.
+    g.run(f"echo {address:#x} >{MEMORY}/hard_offline_page")
+    assert dmesg(g, f"Memory failure: {address >> 12:#x}: ")
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_window_goes(boot, variant):
+    """It is not given away when loading, nor taken away later."""
+    g = boot(variant, smp=2, memory="640M", disks=False, net=False, append="kernelcore=256M",
+             allow=["Memory failure"])
+    block = f"{MEMORY}/memory{AT // BLOCK}"
+    assert result_of(load(g)) == 0
+    r = g.run(f"echo offline >{block}/state")
+    assert r.rc and g.run(f"cat {block}/state").out == "online", r
+    assert dmesg(g, rf"kexec_jump: memory at {AT:#x} stays online: it is in the window .*kexec -u")
+    assert reboot(g) == [0]
+    g.run("kload -u").check()
+    # Nobody needs it any more. (Somebody may just be using a page of it.)
+    g.run(f"until echo offline >{block}/state; do usleep 100000; done 2>/dev/null").check()
+    assert result_of(load(g)) == errno.EADDRNOTAVAIL
+    assert dmesg(g, rf"kexec_jump: window.* {AT:#x}")
+    g.run(f"echo online >{block}/state").check()
+
+    assert result_of(load(g)) == 0
+    poison(g, AT + 2 * MB)
+    assert reboot(g) == [errno.EADDRNOTAVAIL]
+    assert sysfs(g, "last") == f"error -{errno.EADDRNOTAVAIL} at check"
+    told = rf"kexec_jump: window: the page at {AT + 2 * MB:#x} is poisoned"
+    assert len(dmesg(g, told)) == 1
+    assert sysfs(g, "jumps") == "1"
+    g.run("kload -u").check()
+    assert result_of(load(g)) == errno.EADDRNOTAVAIL
+    assert len(dmesg(g, told)) == 2
+    assert result_of(load(g, MB)) == 0
+    assert reboot(g) == [0]
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_memory_offered_to_the_peer(boot, variant):
+    """Firmware or hypervisor offers a running peer memory that is the preserved kernel's."""
+    g = boot(variant, smp=2)
+    with at_work(g) as work:
+        load_kernel(g)
+        g.jump(JUMP, to="B")
+        load_way_back(g)
+        before = g.run("grep MemTotal /proc/meminfo").out
+        for at in BLOCK, 3 * BLOCK, 64 * BLOCK:
+            r = g.run(f"echo {at:#x} >{MEMORY}/probe")
+            assert r.rc, r
+            assert dmesg(g, rf"kexec_jump: memory \[{at:#x}-{at + BLOCK - 1:#x}\] is not added: it is not in the window")
+        assert g.run("grep MemTotal /proc/meminfo").out == before
+        g.jump(JUMP, to="A")
+        work.check()
+        work.check_files()
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_entry_in_free_memory(boot, variant):
+    """Looking for a jump page in a page that must not be touched is no oops."""
+    g = boot(variant, disks=False, net=False, append="debug_pagealloc=on")
+    assert dmesg(g, "debug_pagealloc")
+    (_, last) = ranges(g.run("grep 'System RAM' /proc/iomem").out)[-1]
+    # Free pages have no mapping. Most of 512 MB are free.
+    for entry in range(256 * MB, last, 16 * MB):
+        assert result_of(g.run(f"kload -e {entry:#x} -s 0:0").out) == errno.ENOEXEC
+    assert len(dmesg(g, "kexec_jump: entry .* no memory that can be read")) >= 4
+    g.run(r"printf '\303' >/tmp/ret").check()
+    assert result_of(load(g)) == 0 and reboot(g) == [0]

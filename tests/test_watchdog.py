@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A hardware watchdog does not reset the machine while nobody can ping it, and guards it afterwards."""
+import errno
+import time
+
+import pytest
+
+from jumps import MB, Console, assemble, dmesg, put_file, reboot, sysfs
+
+AT = 32 * MB
+STATE = "cat /sys/class/watchdog/watchdog0/state"
+# It has no PM operations. When it fires the guest is stopped, and QEMU says so.
+WATCHDOG = ["-device", "i6300esb", "-action", "watchdog=pause"]
+HEARTBEAT = 3       # seconds
+
+
+def load(g, tmp_path, *defines):
+    put_file(g, assemble("x86_64", "wait", AT, tmp_path, *defines)[1], "/tmp/wait")
+    g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/wait").check()
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_armed(boot, variant, tmp_path):
+    console = Console(tmp_path)
+    g = boot(variant, disks=False, net=False, qemu_args=WATCHDOG + console.qemu_args,
+             append=f"i6300esb.heartbeat={HEARTBEAT}")
+    load(g, tmp_path)
+    assert g.run(STATE).out == "inactive"
+    # Who has it open pings it.
+    g.run("(while echo; do usleep 200000; done) >/dev/watchdog &").check()
+    g.run(f"until [ $({STATE}) = active ]; do usleep 50000; done").check()
+    # The program takes three times as long as the watchdog would wait.
+    assert reboot(g) == [0]
+    assert console.said().endswith("w")
+    assert (g.run(STATE).out, sysfs(g, "last")) == ("active", "ok")
+    assert g.run("nproc").out == "1"
+    # It counts again: whoever does not ping it any more is stopped.
+    g.send("kill %1")
+    while g.qmp("query-status")["status"] != "watchdog":
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_cannot_be_stopped(boot, variant, tmp_path):
+    g = boot(variant, disks=False, net=False, qemu_args=WATCHDOG,
+             append="i6300esb.nowayout=1 i6300esb.heartbeat=60")
+    load(g, tmp_path)
+    g.run("(while echo; do usleep 200000; done) >/dev/watchdog &").check()
+    g.run(f"until [ $({STATE}) = active ]; do usleep 50000; done").check()
+    assert reboot(g) == [errno.EBUSY]
+    assert sysfs(g, "last") == f"error -{errno.EBUSY} at watchdogs"
+    assert dmesg(g, r"watchdog0 \(i6300ESB timer\) runs and cannot be stopped \(nowayout\)")
+    assert sysfs(g, "jumps") == "0"
+    assert g.run(STATE).out == "active"
