@@ -142,7 +142,7 @@ def median_of(variant, mb, way, runs):
 
 
 def reading(variant, runs):
-    """MB/s of reading /proc/vmcore to its end, and of reading tmpfs, in the same peer."""
+    """MB/s of reading /proc/kexec_jump_vmcore to its end, and of reading tmpfs, in the same peer."""
     with Guest(variant, smp=2, parallel=True, memory=MEMORY, label=f"bench-{variant}-reading") as g:
         # Some of what is read is left out, and so read as zeros.
         g.run("mount -o remount,size=95% /dev/shm && mixdata 330 >/dev/shm/data", 180).check()
@@ -150,7 +150,7 @@ def reading(variant, runs):
         g.jump("kjump switch", to="B")
         g.run("head -c 16777216 /dev/urandom >/tmp/file").check()
         # dd says how many MB it was.
-        ways = {"/proc/vmcore": "dd if=/proc/vmcore of=/dev/null bs=1M",
+        ways = {"/proc/kexec_jump_vmcore": "dd if=/proc/kexec_jump_vmcore of=/dev/null bs=1M",
                 "tmpfs": "sh -c 'for i in 1 2 3 4 5 6 7 8; do dd if=/tmp/file of=/dev/null bs=1M; done'"}
         speed = {}
         for name, command in ways.items():
@@ -217,10 +217,10 @@ def table(variant, found):
         print(line)
     speed = found["reading"]
     if "failed" in speed:
-        print(f"reading /proc/vmcore: x: {speed['failed']}")
+        print(f"reading /proc/kexec_jump_vmcore: x: {speed['failed']}")
     else:
-        print(f"reading /proc/vmcore: {speed['/proc/vmcore']:.0f} MB/s; tmpfs in the same peer: "
-              f"{speed['tmpfs']:.0f} MB/s; ratio {speed['/proc/vmcore'] / speed['tmpfs']:.2f}")
+        print(f"reading /proc/kexec_jump_vmcore: {speed['/proc/kexec_jump_vmcore']:.0f} MB/s; tmpfs in the same peer: "
+              f"{speed['tmpfs']:.0f} MB/s; ratio {speed['/proc/kexec_jump_vmcore'] / speed['tmpfs']:.2f}")
     still = found["snapshots"]
     if "failed" in still:
         print(f"snapshots: x: {still['failed']}")

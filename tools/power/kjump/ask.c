@@ -26,6 +26,23 @@ int need_jump_support(void)
 	return shared_lock();
 }
 
+/* To jump, and to have this system's memory looked at by the peer. */
+static int need_view(void)
+{
+	char *modes;
+	int rc = need_jump_support();
+
+	if (rc)
+		return rc;
+	/* What is not to be written to a disk is not shown to a peer, either. */
+	modes = read_text("/sys/power/disk");
+	if (modes && strstr(modes, "[disabled]"))
+		rc = fail(KJ_REFUSED,
+			  "this kernel does not let its memory be saved: it was booted with nohibernate or hibernate=no, or secret memory (memfd_secret) or CXL memory is in use");
+	free(modes);
+	return rc;
+}
+
 static uint64_t meminfo_bytes(const char *key)
 {
 	char *text = read_text("/proc/meminfo");
@@ -270,7 +287,7 @@ int verb_hibernate(int argc, char **argv)
 	if (!rc)
 		rc = device_on_hardware(device);
 	if (!rc)
-		rc = need_jump_support();
+		rc = need_view();
 	if (!rc && !machine_ram_loadable())
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "
@@ -452,7 +469,7 @@ int verb_snapshot(int argc, char **argv)
 	if (!rc && via)
 		rc = device_on_hardware(via);
 	if (!rc)
-		rc = need_jump_support();
+		rc = need_view();
 	if (!rc)
 		rc = check_space(file);
 	if (!rc)

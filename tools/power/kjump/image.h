@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The image of a preserved kernel: /proc/vmcore without its holes, compressed.
+ * The image of a preserved kernel: its core file without the holes, compressed.
  *
  *	0	superblock, one sector
  *	4096	chunks: header and up to CHUNK_SIZE bytes of data, compressed,
  *		back to back
  *	...	index, at a multiple of 4096: the machine, PT_LOADs, which parts
- *		of /proc/vmcore the data are, how long each chunk is, how the
+ *		of the core file the data are, how long each chunk is, how the
  *		disks in use began
  *
  * All integers are little endian, as on the machines this is for.
@@ -54,7 +54,7 @@ struct superblock {
 	uint32_t machine;		/* EM_* */
 	uint32_t algorithm;
 	uint64_t entry;			/* physical, resumes the kernel */
-	uint64_t source_size;		/* of /proc/vmcore */
+	uint64_t source_size;		/* of the core file */
 	uint64_t data_bytes;		/* of it that are in the chunks */
 	uint64_t image_size;		/* all of it, from offset 0 */
 	uint64_t index_offset;
@@ -88,7 +88,7 @@ struct index_header {
 	uint32_t reserved;
 };
 
-/* A PT_LOAD of /proc/vmcore. */
+/* A PT_LOAD of the core file. */
 struct load_range {
 	uint64_t offset;
 	uint64_t paddr;
@@ -97,7 +97,7 @@ struct load_range {
 };
 
 /*
- * Ranges of /proc/vmcore that hold data, ascending, in pages. Packed: for each
+ * Ranges of the core file that hold data, ascending, in pages. Packed: for each
  * the gap since the end of the last one and the length, as LEB128. Memory can be
  * fragmented page by page; this is 2 bytes for each fragment then.
  */

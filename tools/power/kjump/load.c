@@ -130,7 +130,8 @@ static bool passed_on(const char *word)
 		"rootwait", "ro", "rw", "init=", "rdinit=", "ip=", "nfsroot=",
 		"resume=", "resume_offset=", "resumedelay=", "resumewait", "noresume",
 		"hibernate=", "crashkernel=", "elfcorehdr=", "kexec_jump_back_entry=",
-		"mem=", "memmap=", "kjump.serve", "kjump.restore", "kjump.restore=",
+		"kexec_jump_vmcore=", "mem=", "memmap=",
+		"kjump.serve", "kjump.restore", "kjump.restore=",
 		/* There is little of it. */
 		"hugepages=", "hugepagesz=", "default_hugepagesz=", "hugetlb_cma=", "cma=",
 		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=",
@@ -161,8 +162,9 @@ char *peer_command_line(const char *own, const char *append)
 		line = more;
 	}
 	free(words);
-	words = xasprintf("%skjump.serve%s%s", line, append && *append ? " " : "",
-			  append ? append : "");
+	/* A distribution's initramfs takes a /proc/vmcore for the sign of a crash. */
+	words = xasprintf("%skexec_jump_vmcore=own kjump.serve%s%s", line,
+			  append && *append ? " " : "", append ? append : "");
 	free(line);
 	return words;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* From /proc/vmcore to an image. */
+/* From the memory of a preserved kernel to an image. */
 #include "image.h"
 #include "pipeline.h"
 #include "vmcore.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The memory of a preserved kernel: /proc/vmcore, or a file like it. */
+/* The memory of a preserved kernel, or a file like it. */
 #include "vmcore.h"
 
 #include <linux/elf.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The memory of a preserved kernel: /proc/vmcore, or a file like it. */
+/* The memory of a preserved kernel, or a file like it. */
 #ifndef KJUMP_VMCORE_H
 #define KJUMP_VMCORE_H
 
 #include "image.h"
 
-#define VMCORE	"/proc/vmcore"
+#define VMCORE	"/proc/kexec_jump_vmcore"
 
 struct vmcore {
 	char *path;
