@@ -13,7 +13,7 @@ from kjlab.guest import Guest  # noqa: E402
 
 
 # Seconds that the longest tests take on 2 idle cores. Not a limit: the order is made from it.
-LONG = {"test_fifteen_megabytes": 300, "test_builds_without_the_feature": 100, "test_snapshots": 120,
+LONG = {"test_fifteen_megabytes": 300, "test_snapshots": 120,
         "test_kjump": 120, "test_cycles": 120, "test_round_trips": 100, "test_cuts": 100,
         "test_installs_what_it_needs": 100, "test_no_new_warnings": 80, "test_checkpatch": 60,
         "test_compiles_with_debians_configuration": 80, "test_memory_filled": 60, "test_highmem": 70,

@@ -56,6 +56,13 @@ def reboot(g, times=1):
     return [int(n) for n in re.findall(r"(?:ret|errno)=(\d+)", out)]
 
 
+def result_of(out):
+    """0 or the errno in the output of kload and kjreboot; stock kexec prints only text."""
+    if m := re.search(r"errno=(\d+)", out):
+        return int(m[1])
+    return 0 if re.search(r": ok|ret=0", out) else None
+
+
 def ranges(text):
     """[(start, end inclusive)] of lines like 0x1000-0x1fff or 00001000-00001fff : Name."""
     return [(int(a, 16), int(b, 16)) for a, b in

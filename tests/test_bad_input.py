@@ -3,7 +3,7 @@
 import errno
 import re
 
-from jumps import JUMP, MB, dmesg, jump_back_entry, load_kernel, reboot, sysfs, to_peer
+from jumps import JUMP, MB, dmesg, jump_back_entry, load_kernel, reboot, result_of, sysfs, to_peer
 
 # A program that returns at once, in a window of one page, and where it is.
 RET = 32 * MB
@@ -11,13 +11,6 @@ PRESERVE, ON_CRASH = 2, 1
 
 # struct kexec_jump_header, see include/linux/kexec_jump_abi.h
 VERSION, CHECKSUM, NR_RANGES, STATE = 8, 16, 48, 56 + 32 * 16 + 5 * 8
-
-
-def result_of(out):
-    """0 or the errno in the output of kload and kjreboot; stock kexec prints only text."""
-    if m := re.search(r"errno=(\d+)", out):
-        return int(m[1])
-    return 0 if re.search(r": ok|ret=0", out) else None
 
 
 def load_ret(g, at=RET):

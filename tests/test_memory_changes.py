@@ -4,8 +4,7 @@ import errno
 
 import pytest
 
-from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_way_back, ranges, reboot, sysfs
-from test_bad_input import result_of
+from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_way_back, ranges, reboot, result_of, sysfs
 
 # Blocks of memory that come and go, on x86_64.
 BLOCK = 128 * MB

@@ -178,4 +178,26 @@ static inline bool kexec_jump_header_intact(const struct kexec_jump_header *head
 	       header->checksum == kexec_jump_checksum(header);
 }
 
+/* Room for the header in the jump page, whatever its version. */
+#define KEXEC_JUMP_HEADER_MAX	0x400
+
+/**
+ * kexec_jump_find_tail - where a header of any version has its last fields
+ * @header:	with the right magic
+ *
+ * Any context.
+ *
+ * Return: NULL if not even that makes sense.
+ */
+static inline struct kexec_jump_tail *kexec_jump_find_tail(struct kexec_jump_header *header)
+{
+	__u32 size = header->version == KEXEC_JUMP_VERSION ? KEXEC_JUMP_HEADER_SIZE :
+							     header->size;
+
+	if (size < offsetofend(struct kexec_jump_header, entry) ||
+	    size > KEXEC_JUMP_HEADER_MAX - sizeof(struct kexec_jump_tail))
+		return NULL;
+	return (void *)header + size;
+}
+
 #endif /* LINUX_KEXEC_JUMP_ABI_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Kexec jump: writing the header of this kernel's jump page and judging the
- * header of another one. The format is in <linux/kexec_jump_page.h>.
+ * header of another one. The format is in <linux/kexec_jump_abi.h>.
  */
 #include "internal.h"
 

@@ -56,6 +56,25 @@ def misspelled(mail):
     return p.stdout
 
 
+def objects_of(sources):
+    return [f.rsplit(".", 1)[0] + ".o" for f in sources]
+
+
+def forget(obj, objects):
+    """They are to be compiled, whatever is there."""
+    for o in objects:
+        (obj / o).unlink(missing_ok=True)
+
+
+def compile_alone(make, obj, objects, what, log):
+    """Compile just these objects; those that were not made. What make says is in the log."""
+    forget(obj, objects)
+    log.unlink(missing_ok=True)
+    run(*make, *VERSION, what=f"preparing: {what}")
+    run(*make, *objects, what=f"compiling {what}", log=log)
+    return [o for o in objects if not (obj / o).is_file()]
+
+
 def make_args(src, obj, variant):
     """Arguments for make to compile single files, those of the decompressor among them."""
     boot = "arch/x86/boot"
@@ -67,9 +86,8 @@ def make_args(src, obj, variant):
 
 def warnings(src, obj, variant, sources):
     """Compile sources with more warnings and sparse: {"file: message"}, without line numbers."""
-    objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
-    for o in objects:
-        (obj / o).unlink(missing_ok=True)
+    objects = objects_of(sources)
+    forget(obj, objects)
     # Not silent: the commands tell whether sparse was run.
     make = [a for a in make_args(src, obj, variant) if a != "-s"]
     p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *VERSION, *objects],
@@ -81,7 +99,7 @@ def warnings(src, obj, variant, sources):
             raise LabError(f"{f} was not compiled")
         if f.endswith(".c") and not re.search(rf"^\s*sparse .*{re.escape(f)}\b", p.stdout, re.M):
             raise LabError(f"sparse did not see {f}")
-    found = re.findall(r"^(?:.*/)?((?:arch|include|kernel)/\S+?):(?:\d+:)+ ((?:warning|error): .*)$",
+    found = re.findall(r"^(?:.*/)?((?:arch|drivers|include|kernel|mm)/\S+?):(?:\d+:)+ ((?:warning|error): .*)$",
                        p.stdout, re.M)
     return {f"{name}: {message}" for name, message in found}
 
@@ -134,14 +152,8 @@ def debian_config():
         raise LabError("Debian's configuration does not take CONFIG_KEXEC_JUMP=y")
     enabled = [f for f in for_variant(files((".c", ".S")), "x86_64")
                if not f.endswith("kexec_jump/fault.c") or have.get("KEXEC_JUMP_DEBUG") == "y"]
-    objects = [f.rsplit(".", 1)[0] + ".o" for f in enabled]
-    for o in objects:
-        (obj / o).unlink(missing_ok=True)
-    log = root / "build.log"
-    log.unlink(missing_ok=True)
-    run(*make, *VERSION, what="preparing Debian's configuration")
-    run(*make, *objects, what="compiling with Debian's configuration", log=log)
-    missing = [o for o in objects if not (obj / o).is_file()]
+    objects = objects_of(enabled)
+    missing = compile_alone(make, obj, objects, "with Debian's configuration", root / "build.log")
     if missing:
         raise LabError(f"not compiled: {missing}")
     return objects
@@ -150,19 +162,16 @@ def debian_config():
 def without_feature(variant):
     """Compile what the series changes with the feature off: objects, and functions of ours they still call."""
     want = kernel.parse((LAB / "config/nojump.config").read_text())
-    want |= dict.fromkeys({"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG"), "i386": ("X86_32", "HIGHMEM4G", "X86_UP_APIC", "X86_UP_IOAPIC")}[variant], "y")
-    obj = BUILD / "nojump" / variant
+    more = {"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG"),
+            "i386": ("X86_32", "HIGHMEM4G", "X86_UP_APIC", "X86_UP_IOAPIC")}
+    want |= dict.fromkeys(more[variant], "y")
+    obj, log = BUILD / "nojump" / variant, BUILD / "nojump" / f"{variant}.log"
     tree.compose()
     kernel.configure(tree.TREE, obj, variant, want)
-    sources = [f for f in for_variant(files((".c", ".S"), owned=False), variant) if (tree.TREE / f).is_file()]
-    objects = [f.rsplit(".", 1)[0] + ".o" for f in sources]
-    for o in objects:
-        (obj / o).unlink(missing_ok=True)
-    log = BUILD / "nojump" / f"{variant}.log"
-    log.unlink(missing_ok=True)
-    make = make_args(tree.TREE, obj, variant)
-    run(*make, *VERSION, what="preparing a kernel without KEXEC_JUMP")
-    run(*make, *objects, what="compiling without KEXEC_JUMP", log=log)
+    objects = objects_of(for_variant(files((".c", ".S"), owned=False), variant))
+    missing = compile_alone(make_args(tree.TREE, obj, variant), obj, objects, "without KEXEC_JUMP", log)
+    if missing:
+        raise LabError(f"not compiled: {missing}")
     calls = run("nm", "--undefined-only", *objects, cwd=obj)
     return objects, sorted(set(re.findall(r"\bU (\w*kexec_jump\w*)", calls))), log.read_text()
 
@@ -181,8 +190,7 @@ def superh():
     kernel.check_config((obj / ".config").read_text(), want)
     objects = ["kernel/kexec_jump/sequence.o", "kernel/kexec_jump/sysfs.o", "kernel/kexec.o",
                "kernel/kexec_core.o", "kernel/panic.o", "arch/sh/kernel/machine_kexec.o"]
-    for o in objects:
-        (obj / o).unlink(missing_ok=True)
+    forget(obj, objects)
     run(*make, *objects, what="compiling for SuperH", log=obj / "build.log")
     return [o for o in objects if not (obj / o).is_file()]
 

@@ -107,14 +107,9 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
 bool kexec_jump_may_add_memory(u64 start, u64 size)
 {
 	u64 end = start + size;
-	unsigned int i;
 
-	if (!preserved_header_valid)
+	if (!preserved_header_valid || kexec_jump_window_has(&preserved_header, start, end))
 		return true;
-	for (i = 0; i < preserved_header.nr_ranges; i++)
-		if (start >= preserved_header.window[i].start &&
-		    end <= preserved_header.window[i].end)
-			return true;
 	pr_warn("memory [%#llx-%#llx] is not added: it is not in the window of this kernel\n",
 		start, end - 1);
 	return false;

@@ -18,18 +18,19 @@
 #include <linux/security.h>
 
 /**
- * kexec_jump_window_has - is an address in the window a header tells of?
+ * kexec_jump_window_has - is memory in one range of the window a header tells of?
  * @header:	with the right checksum
- * @addr:	physical
+ * @start:	physical
+ * @end:	physical, exclusive, above @start
  *
  * Any context.
  */
-bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 addr)
+bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 start, u64 end)
 {
 	unsigned int i;
 
 	for (i = 0; i < header->nr_ranges; i++)
-		if (addr >= header->window[i].start && addr < header->window[i].end)
+		if (start >= header->window[i].start && end <= header->window[i].end)
 			return true;
 	return false;
 }
@@ -43,8 +44,9 @@ bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 addr)
 bool kexec_jump_is_own(unsigned long pfn)
 {
 	const struct kexec_jump_header *header = kexec_jump_preserved_kernel();
+	u64 start = (u64)pfn << PAGE_SHIFT;
 
-	return header && kexec_jump_window_has(header, (u64)pfn << PAGE_SHIFT);
+	return header && kexec_jump_window_has(header, start, start + PAGE_SIZE);
 }
 
 /**

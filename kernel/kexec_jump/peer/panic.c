@@ -34,17 +34,6 @@ static bool crash_kernel_follows(void)
 	return true;
 }
 
-/* Where the last words go, in a header of any version. */
-static struct kexec_jump_tail *find_tail(struct kexec_jump_header *header)
-{
-	u32 size = header->version == KEXEC_JUMP_VERSION ? KEXEC_JUMP_HEADER_SIZE :
-							   header->size;
-
-	if (size > PAGE_SIZE - sizeof(struct kexec_jump_tail))
-		return NULL;
-	return (void *)header + size;
-}
-
 /**
  * kexec_jump_die_early - give the machine back before this kernel can do anything
  * @entry:	physical address that resumes the preserved kernel
@@ -64,10 +53,10 @@ void __ref kexec_jump_die_early(u64 entry, const char *why)
 	header = early_memremap(entry & PAGE_MASK, PAGE_SIZE);
 	if (!header || header->magic != KEXEC_JUMP_MAGIC)
 		return;
-	tail = find_tail(header);
+	tail = kexec_jump_find_tail(header);
 	if (!tail || tail->state != KEXEC_JUMP_AWAY)
 		return;
-	if (kexec_jump_header_intact(header) && kexec_jump_window_has(header, entry))
+	if (kexec_jump_header_intact(header) && kexec_jump_window_has(header, entry, entry + 1))
 		return;
 	pr_emerg("%s; jumping back to the preserved kernel at %#llx\n", why, entry);
 	strscpy(tail->peer_message, why);

@@ -90,7 +90,7 @@ struct loader {
 	struct kexec_segment segments[KEXEC_SEGMENTS_MAX];
 	unsigned int nr_segments;
 	bool begun;
-	/* where in the core file the next data belong. */
+	/* Where in the core file the next data belong. */
 	struct extent_cursor cursor;
 	uint64_t offset, left;
 	uint32_t load;			/* the PT_LOAD used last */

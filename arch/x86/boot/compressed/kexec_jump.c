@@ -18,23 +18,6 @@
 static unsigned long back_entry;
 static struct kexec_jump_header *header;
 
-/* Room for the header in the jump page, whatever its version. */
-#define HEADER_MAX	0x400
-
-/*
- * The fields after the checksum, in every version at @size; NULL if not even that
- * makes sense.
- */
-static struct kexec_jump_tail *header_tail(struct kexec_jump_header *h)
-{
-	u32 size = h->version == KEXEC_JUMP_VERSION ? KEXEC_JUMP_HEADER_SIZE : h->size;
-
-	if (size < offsetofend(struct kexec_jump_header, entry) ||
-	    size > HEADER_MAX - sizeof(struct kexec_jump_tail))
-		return NULL;
-	return (void *)h + size;
-}
-
 static unsigned long find_entry(void)
 {
 	unsigned long entry;
@@ -66,7 +49,7 @@ void kexec_jump_find_window(void)
 		header = h;
 		return;
 	}
-	tail = header_tail(h);
+	tail = kexec_jump_find_tail(h);
 	if (!tail || tail->state == KEXEC_JUMP_AWAY)
 		kexec_jump_give_back(h->version == KEXEC_JUMP_VERSION ?
 				     "cannot be confined: the jump page is damaged" :
@@ -92,7 +75,7 @@ void kexec_jump_give_back(const char *why)
 		return;
 	warn(why);
 	error_putstr(" -- jumping back to the preserved kernel\n");
-	tail = header_tail((void *)(back_entry & PAGE_MASK));
+	tail = kexec_jump_find_tail((void *)(back_entry & PAGE_MASK));
 	if (tail) {
 		for (i = 0; i < sizeof(tail->peer_message) - 1 && why[i]; i++)
 			tail->peer_message[i] = why[i];
