@@ -66,11 +66,16 @@ def forget(obj, objects):
         (obj / o).unlink(missing_ok=True)
 
 
+def prepare(make, what):
+    """What is generated is there before anything is compiled that includes it."""
+    run(*make, *VERSION, what=f"preparing: {what}")
+
+
 def compile_alone(make, obj, objects, what, log):
     """Compile just these objects; those that were not made. What make says is in the log."""
     forget(obj, objects)
     log.unlink(missing_ok=True)
-    run(*make, *VERSION, what=f"preparing: {what}")
+    prepare(make, what)
     run(*make, *objects, what=f"compiling {what}", log=log)
     return [o for o in objects if not (obj / o).is_file()]
 
@@ -90,10 +95,12 @@ def warnings(src, obj, variant, sources):
     forget(obj, objects)
     # Not silent: the commands tell whether sparse was run.
     make = [a for a in make_args(src, obj, variant) if a != "-s"]
-    p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *VERSION, *objects],
+    prepare(make, "compiling with W=1")
+    p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *objects],
                        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode:
-        raise LabError(f"compiling with W=1 failed:\n{p.stdout[-4000:]}")
+        errors = re.findall(r"^.*\berror: .*|^.*\*\*\* .*", p.stdout, re.M)
+        raise LabError("\n".join(["compiling with W=1 failed:", *errors[:20]]))
     for f, o in zip(sources, objects):
         if not (obj / o).is_file():
             raise LabError(f"{f} was not compiled")
