@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # Short names for the lab's verbs; lab/lab --help lists them all.
 LAB := lab/lab
-# x86_64, i386 or i386-pae; without it: all of them (shell: x86_64)
+# x86_64 or i386; without it: both (shell: x86_64)
 ARCH ?=
 export LINUX_SRC
 
 help:
 	@echo 'make tree                 compose the kernel tree in build/tree'
 	@echo 'make series               write the patch series to build/series'
-	@echo 'make kernel [ARCH=]       build guest kernels (x86_64, i386, i386-pae)'
+	@echo 'make kernel [ARCH=]       build guest kernels (x86_64, i386)'
 	@echo 'make initramfs [ARCH=]    build their initramfs and boot disk'
 	@echo 'make rootfs [ARCH=]       build rootfs.gz, for a second kernel: kexec, makedumpfile, kjump'
 	@echo 'make small                build a second kernel for 15 MB, with its initramfs in it (i386)'

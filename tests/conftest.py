@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fixtures: which kernel (variant), and booting guests (boot)."""
+import collections
 import pathlib
 import sys
 
@@ -10,10 +11,13 @@ sys.path.insert(0, str(ROOT / "lab"))
 sys.dont_write_bytecode = True
 
 from kjlab.guest import Guest  # noqa: E402
+from kjlab.util import BUILD  # noqa: E402
+
+Machine = collections.namedtuple("Machine", "variant kw")
 
 
 # Seconds that the longest tests take on 2 idle cores. Not a limit: the order is made from it.
-LONG = {"test_fifteen_megabytes": 300, "test_snapshots": 120,
+LONG = {"test_snapshots": 120,
         "test_kjump": 120, "test_cycles": 120, "test_round_trips": 100, "test_cuts": 100,
         "test_installs_what_it_needs": 100, "test_no_new_warnings": 80, "test_checkpatch": 60,
         "test_compiles_with_debians_configuration": 80, "test_memory_filled": 60, "test_highmem": 70,
@@ -36,6 +40,14 @@ def pytest_collection_modifyitems(config, items):
 def variant(request):
     """The kernels most tests run on. A test that wants others parametrizes "variant" itself."""
     return request.param
+
+
+@pytest.fixture(params=["x86_64", "i386", "i386-small"])
+def machine(request):
+    """boot(machine.variant, **machine.kw): for what also depends on the page tables. The last has one CPU, no disks."""
+    if request.param != "i386-small":
+        return Machine(request.param, {"smp": 2})
+    return Machine("i386", {"kernel": BUILD / "i386-small/bzImage", "disks": False, "net": False})
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -195,8 +195,8 @@ def check_disks(g):
 
 @contextlib.contextmanager
 def at_work(g, **kw):
-    """with at_work(guest) as work: the guest has everything to do, and ends in good order."""
+    """with at_work(guest) as work: the guest has everything to do that it can, and ends in good order."""
     with EchoServer() as echo:
-        work = Work(g, echo=echo, **kw)
+        work = Work(g, echo=echo if g.net else None, **{"disks": g.disks} | kw)
         yield work
         work.end()

@@ -11,11 +11,12 @@ AT = 32 * MB
 
 
 class Faulty:
-    def __init__(self, boot, variant, tmp_path):
-        self.variant, self.tmp = variant, tmp_path
+    def __init__(self, boot, machine, tmp_path):
+        self.variant, self.tmp = machine.variant, tmp_path
         console = Console(tmp_path)
         self.said = console.said
-        self.g = boot(variant, smp=2, qemu_args=console.qemu_args, allow=["kexec_jump: the peer died: exception"])
+        self.g = boot(machine.variant, qemu_args=console.qemu_args, allow=["kexec_jump: the peer died: exception"],
+                      **machine.kw)
         self.said()
 
     def load(self, what):
@@ -44,8 +45,8 @@ class Faulty:
             assert sysfs(self.g, "last") == "ok"
 
 
-def test_exceptions(boot, variant, tmp_path):
-    f = Faulty(boot, variant, tmp_path)
+def test_exceptions(boot, machine, tmp_path):
+    f, variant = Faulty(boot, machine, tmp_path), machine.variant
     with at_work(f.g) as work:
         f.returns()
         vector, error, ip, _ = f.dies_of("OPCODE")

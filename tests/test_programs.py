@@ -12,11 +12,11 @@ PAE, IF = 1 << 5, 1 << 9
 class Caller:
     """A guest that calls programs, and what they say on the debug console."""
 
-    def __init__(self, boot, variant, tmp_path, **kw):
-        self.tmp, self.variant = tmp_path, variant
+    def __init__(self, boot, machine, tmp_path, **kw):
+        self.tmp, self.variant = tmp_path, machine.variant
         console = Console(tmp_path)
         self.said = console.said
-        self.g = boot(variant, qemu_args=console.qemu_args, **kw)
+        self.g = boot(machine.variant, qemu_args=console.qemu_args, **machine.kw | kw)
 
     def load(self, name, window_mb=1):
         put_file(self.g, assemble(self.variant, name, AT, self.tmp)[1], f"/tmp/{name}")
@@ -29,25 +29,25 @@ class Caller:
 
 
 @pytest.fixture
-def caller(boot, variant, tmp_path):
-    """caller(smp=...): a Caller."""
+def caller(boot, machine, tmp_path):
+    """caller(disks=...): a Caller."""
     def make(**kw):
-        c = Caller(boot, variant, tmp_path, **kw)
+        c = Caller(boot, machine, tmp_path, **kw)
         c.said()                # the firmware talks, too
         return c
     return make
 
 
-def test_processor_mode(caller, variant):
+def test_processor_mode(caller):
     """i386: 32-bit protected mode without paging. x86_64: 64-bit mode."""
-    c = caller(smp=2, disks=False, net=False)
+    c = caller(disks=False, net=False)
     c.load("state")
     for n in 1, 2, 3:
         flags, cr0, cr4, is_64bit, calls = (int(x, 16) for x in c.call().split())
         assert cr0 & PE and not flags & IF
         # Its memory is its own: the counter in it goes on.
         assert calls == n
-        if variant == "x86_64":
+        if c.variant == "x86_64":
             assert cr0 & PG and is_64bit and cr4 == PAE
         else:
             assert not cr0 & PG and not is_64bit and cr4 == 0
@@ -58,7 +58,7 @@ def test_processor_mode(caller, variant):
 
 def test_next_entry(caller):
     """A program says where it wants to be entered next time; without a word: there again."""
-    c = caller(smp=2, disks=False, net=False)
+    c = caller(disks=False, net=False)
     c.load("turns")
     assert int(sysfs(c.g, "image_entry"), 0) == AT
     for says, entry in ("1", AT + 256), ("2", AT + 512), ("3", AT + 512), ("3", AT + 512):
@@ -66,8 +66,8 @@ def test_next_entry(caller):
         assert int(sysfs(c.g, "image_entry"), 0) == entry
 
 
-def test_program_that_leaves_a_mess(caller, variant):
-    c = caller(smp=2)
+def test_program_that_leaves_a_mess(caller):
+    c = caller()
     with at_work(c.g) as work:
         c.load("rude")
         for _ in range(3):
@@ -75,20 +75,20 @@ def test_program_that_leaves_a_mess(caller, variant):
             work.check()
 
 
-def test_many_calls(caller, variant):
-    c = caller(smp=2, disks=False, net=False)
-    work = Work(c.g, disks=False)
+def test_many_calls(caller):
+    c = caller(disks=False, net=False)
+    cpus, work = c.g.run("nproc").out, Work(c.g, disks=False)
     c.load("state")
     said = c.call(50).splitlines()
     assert [int(line.split()[-1], 16) for line in said] == list(range(1, 51))
     assert sysfs(c.g, "jumps") == "50"
-    assert int(c.g.run("nproc").out) == 2
+    assert c.g.run("nproc").out == cpus
     work.end()
 
 
 def test_large_windows(caller):
     """Windows of any size that fits: what was in them is there again after a call."""
-    c = caller(smp=2)
+    c = caller()
     with at_work(c.g) as work:
         for mb in 64, 128, 200:
             c.load("state", window_mb=mb)

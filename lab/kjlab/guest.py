@@ -198,7 +198,7 @@ class Guest:
     def start(self):
         for path in (self.kernel, self.initrd):
             if not path.is_file():
-                raise GuestError(f"{path} is missing: make kernel initramfs ARCH={self.variant}")
+                raise GuestError(f"{path} is missing: lab/lab build")
         self.dir.mkdir(parents=True, exist_ok=True)
         for old in ("shell", "qmp"):
             (self.dir / old).unlink(missing_ok=True)

@@ -110,7 +110,7 @@ def cpio(files, links=()):
     return bytes(out)
 
 
-def boot_disk(home, files, image, kind="ext4"):
+def boot_disk(home, files, image):
     """A small disk, label "boot", with what the first kernel loads as the second."""
     stamp = Stamp(home / ".lab-boot")
     key = digest(*(x for name, path in files.items() for x in (name, path)))
@@ -124,8 +124,8 @@ def boot_disk(home, files, image, kind="ext4"):
     size = sum(f.stat().st_size for f in stage.iterdir()) // 1024 + 4096
     new = image.with_name(image.name + ".new")
     new.unlink(missing_ok=True)
-    # No journal: it is mounted read-only from a read-only disk.
-    run("mke2fs", "-q", "-t", kind, "-O", "^has_journal", "-L", "boot", "-m", "0",
+    # Of a kind that the small kernel knows, too.
+    run("mke2fs", "-q", "-t", "ext2", "-L", "boot", "-m", "0",
         "-d", stage, new, f"{size}k")
     os.replace(new, image)
     shutil.rmtree(stage)
@@ -170,7 +170,7 @@ def build_small():
             archive.write_bytes(data)
         kernel.build_small(archive)
         pack({}, home / "initramfs.gz")
-        boot_disk(home, {"bzImage": home / "bzImage"}, home / "boot.img", "ext2")
+        boot_disk(home, {"bzImage": home / "bzImage"}, home / "boot.img")
     return home
 
 

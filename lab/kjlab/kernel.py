@@ -14,7 +14,7 @@ REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
 # With debug information. Most of its price is for the place of each variable at
 # each instruction and the like, which crash has no use for.
 DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",)
-# Not one of the VARIANTS: it is for one test, and complete in itself.
+# Not one of the VARIANTS: an i386 kernel without PAE, for one CPU, and complete in itself.
 SMALL = "i386-small"
 # For kernels nobody looks into with crash.
 NO_DEBUG_INFO = {"DEBUG_INFO_DWARF5": "n", "DEBUG_INFO_NONE": "y"}

@@ -26,7 +26,7 @@ CRASH, CRASH_SUITES = ("crash",), ("trixie", "stable", "forky")
 SOURCE_SUITES = ("trixie", "bookworm-backports")
 # Lists that do not fit each other, as a mirror has them for a while, are read again after so long.
 UPDATE_AGAIN = (5, 20)
-DEB_ARCH = {"x86_64": "amd64", "i386": "i386", "i386-pae": "i386"}
+DEB_ARCH = {"x86_64": "amd64", "i386": "i386"}
 
 
 def named(*lists):

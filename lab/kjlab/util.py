@@ -11,7 +11,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAB = ROOT / "lab"
 BUILD = pathlib.Path(os.environ.get("KJ_BUILD", ROOT / "build")).resolve()
-VARIANTS = ("x86_64", "i386", "i386-pae")
+VARIANTS = ("x86_64", "i386")
 # mke2fs lives in sbin, which is not in every user's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 IDENTITY = ("Kexec jump project", "kexec-jump@example.org")
