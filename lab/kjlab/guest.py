@@ -33,6 +33,7 @@ import uuid
 import pexpect
 import pexpect.fdpexpect
 
+from . import packages
 from .util import BUILD, LabError, run as host_run
 
 PROMPT = r"kernel-(\w+)# "
@@ -100,13 +101,11 @@ def command_line(name="A", mount=True, append="", icount=None):
 
 
 class Guest:
-    def __init__(self, variant="x86_64", *, smp=1, parallel=False, memory="512M", cpu=None, name="A",
+    def __init__(self, variant="x86_64", *, smp=1, parallel=None, memory="512M", cpu=None, name="A",
                  append="", kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
                  workdir=None, state=None, qemu_args=(), label=None, start=True):
         """
-        parallel the guest's CPUs run at the same time, not in turns. QEMU 7.2 sometimes
-                 crashes (SIGSEGV), or sends a write meant for the local APIC elsewhere, when
-                 one CPU switches a PCI BAR on or off while another one touches a device.
+        parallel the guest's CPUs run at the same time, not in turns (default: if QEMU can do that well)
         cpu      QEMU's -cpu (default: QEMU's own default, qemu64)
         name     what the kernel calls itself in its prompt
         append   more kernel command line
@@ -155,8 +154,10 @@ class Guest:
 
     def _argv(self):
         d = self.dir
-        threads = "multi" if self.parallel and not self.icount else "single"
-        argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", f"tcg,thread={threads}",
+        qemu, good_at_it = packages.qemu_command()
+        parallel = good_at_it if self.parallel is None else self.parallel
+        threads = "multi" if parallel and not self.icount else "single"
+        argv = [*qemu, "-machine", "q35", "-accel", f"tcg,thread={threads}",
                 "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-m", self.memory, "-smp", str(self.smp),
                 "-kernel", self.kernel, "-initrd", self.initrd,

@@ -6,6 +6,7 @@ are only downloaded, through a private apt state per architecture in build/apt
 that reads the host's list of sources: the host gets no foreign architecture,
 and no package of another release.
 """
+import functools
 import os
 import re
 import shutil
@@ -18,10 +19,13 @@ from .util import BUILD, LAB, LabError, Stamp, lock, run, say
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 # The host has no libraries for 32 bits to build kjump with.
 FOREIGN = {"i386": ("kjump",)}
-# Debian 12's crash knows no kernel as new as 6.12: a later release's is unpacked,
-# for each architecture as it opens only images of its own, and run where it lies.
+# Where a program is too old in Debian 12, a later release's is unpacked, and run where it lies.
 # The first of these suites that the mirror has in order.
-CRASH, CRASH_SUITES = ("crash",), ("trixie", "stable", "forky")
+LATER_SUITES = "trixie", "stable", "forky"
+# It knows no kernel as new as 6.12. For each architecture: it opens only images of its own.
+CRASH = ("crash",)
+# Before version 10 it crashes, or loses writes to a local APIC, at times when the CPUs of a guest run at once.
+QEMU, QEMU_PARALLEL = ("qemu-system-x86", "qemu-system-data", "seabios"), 10
 # Where a kernel source is taken from if the host's own sources have none.
 SOURCE_SUITES = ("trixie", "bookworm-backports")
 # Lists that do not fit each other, as a mirror has them for a while, are read again after so long.
@@ -207,27 +211,56 @@ def guest_root(variant):
     return unpacked(arch, arch, (*GUEST, *named(*FOREIGN.get(arch, ()))))
 
 
-def crash_root(arch):
+def later_root(what, arch, wanted):
+    """These packages of a later release, unpacked; of one that is there already, if there is."""
+    def name(suite):
+        return f"{suite}-{arch}-{what}"
+
     def there(suite):
-        return (BUILD / "debs" / f"{suite}-{arch}").is_dir()
+        return (BUILD / "debs" / name(suite)).is_dir()
 
-    with lock(f"crash-{arch}"):
-        for suite in sorted(CRASH_SUITES, key=there, reverse=True):
+    with lock(f"{what}-{arch}"):
+        for suite in sorted(LATER_SUITES, key=there, reverse=True):
             try:
-                return unpacked(f"{suite}-{arch}", arch, CRASH, suite)
+                return unpacked(name(suite), arch, wanted, suite)
             except LabError as e:
-                say(f"no crash from {suite}: {str(e).splitlines()[-1]}")
-    raise LabError(f"no suite of {', '.join(CRASH_SUITES)} gives a crash for {arch}")
+                say(f"no {what} from {suite}: {str(e).splitlines()[-1]}")
+    raise LabError(f"no suite of {', '.join(LATER_SUITES)} gives a {what} for {arch}")
 
 
-def crash_command(variant):
-    """The crash that opens images of this variant's kernel, run with its own libraries."""
-    root = crash_root(DEB_ARCH[variant])
-    program = root / "usr/bin/crash"
+def run_in_place(root, path):
+    """The command for a program of another release, unpacked below root: run with its own libraries."""
+    program = root / path
     libraries = library_closure(root, [program])
     loader = libraries[needed(program)[0]]
     dirs = sorted({str(path.parent) for path in libraries.values()})
     return [str(loader), "--library-path", ":".join(dirs), str(program)]
+
+
+def crash_command(variant):
+    """The crash that opens images of this variant's kernel."""
+    return run_in_place(later_root("crash", DEB_ARCH[variant], CRASH), "usr/bin/crash")
+
+
+def qemu_version(command):
+    return int(re.search(r"version (\d+)", run(*command, "--version"))[1])
+
+
+@functools.cache
+def qemu_command():
+    """The guests' QEMU, and whether it can run several CPUs of a guest at once."""
+    command = ["qemu-system-x86_64"]
+    if qemu_version(command) >= QEMU_PARALLEL:
+        return command, True
+    try:
+        root = later_root("qemu", host_arch(), QEMU)
+        newer = run_in_place(root, "usr/bin/qemu-system-x86_64")
+        for firmware in "seabios", "qemu":
+            newer += ["-L", str(root / "usr/share" / firmware)]
+        return newer, qemu_version(newer) >= QEMU_PARALLEL
+    except LabError as e:
+        say(f"the host's QEMU has to do, and a guest's CPUs take turns: {e}")
+        return command, False
 
 
 def needed(path):
