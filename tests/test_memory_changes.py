@@ -59,6 +59,24 @@ def test_window_goes(boot, variant):
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
+def test_memory_added(boot, variant):
+    """A peer that was loaded before does not know of it: it would not save all, nor find its way back."""
+    g = boot(variant, smp=2, memory="704M", disks=False, net=False, append="mem=512M nokaslr")
+    load_kernel(g)
+    g.run(f"echo {4 * BLOCK:#x} >{MEMORY}/probe; echo online >{MEMORY}/memory4/state").check()
+    assert reboot(g) == [errno.ESTALE]
+    assert sysfs(g, "last") == f"error -{errno.ESTALE} at check" and sysfs(g, "jumps") == "0"
+    assert dmesg(g, "kexec_jump: memory was added since the other kernel was loaded, .*: load it again")
+    # A program needs to know nothing.
+    assert result_of(load(g)) == 0 and reboot(g) == [0]
+    load_kernel(g)
+    g.jump(JUMP, to="B")
+    load_way_back(g)
+    g.jump(JUMP, to="A")
+    assert sysfs(g, "last") == "ok"
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
 def test_memory_offered_to_the_peer(boot, variant):
     """Firmware or hypervisor offers a running peer memory that is the preserved kernel's."""
     g = boot(variant, smp=2)

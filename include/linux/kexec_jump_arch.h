@@ -64,6 +64,7 @@ struct kexec_jump_list {
  * @peer_preserved: @entry resumes a peer that jumped back to this kernel
  * @from_image:	@entry resumes a kernel from an image of it: nobody comes back
  * @may_look:	what was loaded is a kernel, which may look at this one's memory
+ * @outgrown:	memory was added since, of which that kernel cannot know
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
  * @unbacked:	the part of it that kexec_jump_back_window() has not seen
@@ -87,6 +88,7 @@ struct kexec_jump {
 	bool peer_preserved;
 	bool from_image;
 	bool may_look;
+	bool outgrown;
 	struct page *page;
 	struct kexec_jump_ranges window;
 	struct kexec_jump_ranges unbacked;

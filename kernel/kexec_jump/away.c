@@ -12,13 +12,18 @@
  * kexec_jump_check_target - can the next jump go where it is meant to go?
  * @image:	what is loaded
  *
- * Return: 0, or the errors of kexec_jump_check_entry() and of
- * kexec_jump_recheck_window(), with a message.
+ * Return: 0, or with a message the errors of kexec_jump_check_entry() and of
+ * kexec_jump_recheck_window(), or -ESTALE if it does not know all of this kernel's
+ * memory: it would find its way back gone, or save a part of it.
  */
 int kexec_jump_check_target(struct kimage *image)
 {
 	int error = kexec_jump_recheck_window(image->jump);
 
+	if (!error && image->jump->may_look && image->jump->outgrown) {
+		pr_err("memory was added since the other kernel was loaded, and it does not know of it: load it again\n");
+		error = -ESTALE;
+	}
 	return error ?: kexec_jump_check_entry(image->jump);
 }
 

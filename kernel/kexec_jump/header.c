@@ -8,6 +8,7 @@
 #include <linux/elf.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/uaccess.h>
 
@@ -158,8 +159,13 @@ static int check_preserved(u64 entry)
 		}
 		return error;
 	}
-	/* Reading a device's registers may change its state. */
-	header = arch_kexec_jump_memory_at(PFN_PHYS(pfn)) ?
+	/*
+	 * Reading a device's registers may change its state; and of a page that is
+	 * partly ours nobody else can be in the rest.
+	 */
+	header = arch_kexec_jump_memory_at(PFN_PHYS(pfn)) &&
+		 region_intersects(PFN_PHYS(pfn), PAGE_SIZE, IORESOURCE_SYSTEM_RAM,
+				   IORES_DESC_NONE) == REGION_DISJOINT ?
 		 memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB) : NULL;
 	if (!header) {
 		pr_err("entry %#llx: no memory that can be read\n", entry);

@@ -161,14 +161,16 @@ struct kexec_jump *kexec_jump_loaded(void)
 static int memory_changes(struct notifier_block *block, unsigned long action, void *arg)
 {
 	const struct memory_notify *memory = arg;
-	const struct kexec_jump *jump;
+	struct kexec_jump *jump;
 	bool needed;
 
-	if (action != MEM_GOING_OFFLINE)
+	if (action != MEM_GOING_OFFLINE && action != MEM_ONLINE)
 		return NOTIFY_OK;
 	mutex_lock(&kexec_jump_lock);
 	jump = kexec_jump_loaded();
-	needed = jump && kexec_jump_ranges_touch(&jump->window,
+	if (jump && action == MEM_ONLINE)
+		jump->outgrown = true;
+	needed = jump && action == MEM_GOING_OFFLINE && kexec_jump_ranges_touch(&jump->window,
 						 PFN_PHYS(memory->start_pfn),
 						 PFN_PHYS(memory->start_pfn + memory->nr_pages));
 	mutex_unlock(&kexec_jump_lock);

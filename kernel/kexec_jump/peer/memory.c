@@ -15,6 +15,9 @@
 #include <linux/pfn.h>
 #include <linux/slab.h>
 
+/* The last page frame this kernel can address. */
+#define LAST_PFN ((unsigned long)min_t(u64, (phys_addr_t)~0ULL >> PAGE_SHIFT, ULONG_MAX))
+
 /**
  * kexec_jump_reachable - can this kernel address a page of the other one?
  * @pfn:	page frame
@@ -23,7 +26,7 @@
  */
 bool kexec_jump_reachable(unsigned long pfn)
 {
-	return pfn <= PHYS_PFN(~(phys_addr_t)0);
+	return pfn <= LAST_PFN;
 }
 
 /* A piece of the other kernel's memory outside the window, and its mapping. */
@@ -92,7 +95,7 @@ int kexec_jump_reach(unsigned long start, unsigned long end)
 	unsigned long aligned = ALIGN(start, PTRS_PER_PTE);
 
 	if (start < end && !kexec_jump_reachable(end - 1))
-		end = PHYS_PFN(~(phys_addr_t)0) + 1;
+		end = LAST_PFN + 1;
 	while (start < end) {
 		unsigned long next = start < aligned && aligned < end ? aligned : end;
 		struct piece *piece = piece_above(start);
@@ -264,6 +267,16 @@ void kexec_jump_unmap_preserved(void *address)
 		unmap_one(address);
 }
 
+/*
+ * May a list of the preserved kernel lead there? To memory of the machine, as no
+ * device is to be read, and not to this kernel's.
+ */
+static bool may_be_theirs(unsigned long pfn)
+{
+	return kexec_jump_reachable(pfn) && !kexec_jump_is_own(pfn) &&
+	       arch_kexec_jump_memory_at(PFN_PHYS(pfn));
+}
+
 /**
  * kexec_jump_follow_list - follow a list of the preserved kernel
  * @list:	physical address of a kimage page list
@@ -272,8 +285,8 @@ void kexec_jump_unmap_preserved(void *address)
  *		the page frame it is exchanged with, if it is
  * @arg:	passed on
  *
- * Process context. The list may have been damaged, or forged: nothing in it, nor a
- * page of it, may be this kernel's memory, and it has an end.
+ * Process context. The list may have been damaged, or forged: what is in it, and each
+ * page of it, must be memory, and not this kernel's, and it has an end.
  *
  * Return: number of pages, the error of @visit, -ENOMEM, or -EIO if it is no
  * list.
@@ -294,7 +307,7 @@ long kexec_jump_follow_list(u64 list, u64 max,
 		kimage_entry_t *page, entry;
 		int error;
 
-		if (kexec_jump_is_own(pfn))
+		if (!may_be_theirs(pfn))
 			return -EIO;
 		page = kexec_jump_map_preserved(pfn);
 		if (!page)
@@ -311,7 +324,7 @@ long kexec_jump_follow_list(u64 list, u64 max,
 		} else if (entry & IND_SOURCE) {
 			unsigned long source = PHYS_PFN(entry);
 
-			if (n == max || kexec_jump_is_own(source))
+			if (n == max || !may_be_theirs(source))
 				return -EIO;
 			error = visit(arg, n++, source, destination++);
 			if (error)

@@ -8,20 +8,17 @@
 #include <linux/slab.h>
 
 /*
- * Its page frames, as listed in the other kernel's header at @list_of when this
- * kernel had made @jumps jumps. Under kexec_jump_lock.
+ * Its @nr_theirs page frames, as listed at @list_of in the other kernel when this one
+ * had made @jumps jumps. Under kexec_jump_lock.
  */
 static unsigned long *their_pfns;
+static unsigned long nr_theirs;
 static u64 list_of;
 static unsigned long jumps;
 
 static int note_page(void *arg, unsigned long n, unsigned long pfn,
 		     unsigned long destination)
 {
-	const struct kexec_jump_header *header = arg;
-
-	if (n >= header->shared_pages)
-		return -EIO;
 	their_pfns[n] = pfn;
 	return 0;
 }
@@ -37,26 +34,29 @@ static int note_page(void *arg, unsigned long n, unsigned long pfn,
  */
 long kexec_jump_their_pages(const struct kexec_jump_header *header)
 {
+	/* Others may write to the header. */
+	u64 list = READ_ONCE(header->shared), nr = READ_ONCE(header->shared_pages);
 	long n;
 
-	if (!header->shared)
+	if (!list || !nr)
 		return 0;
-	if (their_pfns && list_of == header->shared &&
+	if (their_pfns && list_of == list && nr_theirs == nr &&
 	    jumps == kexec_jump_report.jumps)
-		return header->shared_pages;
+		return nr;
+	if (nr > LONG_MAX / sizeof(*their_pfns))
+		return -EIO;
 	kvfree(their_pfns);
-	their_pfns = kvcalloc(header->shared_pages, sizeof(*their_pfns),
-			      GFP_KERNEL | __GFP_NOWARN);
+	their_pfns = kvcalloc(nr, sizeof(*their_pfns), GFP_KERNEL | __GFP_NOWARN);
 	if (!their_pfns)
 		return -ENOMEM;
-	n = kexec_jump_follow_list(header->shared, header->shared_pages,
-				   note_page, (void *)header);
-	if (n != header->shared_pages) {
+	n = kexec_jump_follow_list(list, nr, note_page, NULL);
+	if (n != nr) {
 		kvfree(their_pfns);
 		their_pfns = NULL;
 		return n < 0 ? n : -EIO;
 	}
-	list_of = header->shared;
+	list_of = list;
+	nr_theirs = nr;
 	jumps = kexec_jump_report.jumps;
 	return n;
 }
