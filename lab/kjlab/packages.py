@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from .util import BUILD, LAB, LabError, Stamp, lock, run, say
+from .util import BUILD, LAB, LabError, Stamp, digest, lock, run, say
 
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 # The host has no libraries for 32 bits to build kjump with.
@@ -26,6 +26,8 @@ LATER_SUITES = "trixie", "stable", "forky"
 CRASH = ("crash",)
 # Before version 10 it crashes, or loses writes to a local APIC, at times when the CPUs of a guest run at once.
 QEMU, QEMU_PARALLEL = ("qemu-system-x86", "qemu-system-data", "seabios"), 10
+# Where the newest kernel source is looked for.
+NEWEST_SUITES = ("trixie-backports", "forky", "sid")
 # Where a kernel source is taken from if the host's own sources have none.
 SOURCE_SUITES = ("trixie", "bookworm-backports")
 # Lists that do not fit each other, as a mirror has them for a while, are read again after so long.
@@ -156,6 +158,37 @@ def sources(name):
         apt = Apt(arch, suite)
         if versions := apt.versions(name):
             yield apt, versions
+
+
+def newest_source():
+    """(Apt, name, version) of the newest kernel source that the mirror has."""
+    found = []
+    for suite in NEWEST_SUITES:
+        apt = Apt(host_arch(), suite)
+        for name in run("apt-cache", *apt.opts, "pkgnames", "linux-source-").split():
+            if number := re.fullmatch(r"linux-source-(\d+)\.(\d+)", name):
+                found.append((tuple(map(int, number.groups())), name, apt))
+    if not found:
+        raise LabError(f"no kernel source in {', '.join(NEWEST_SUITES)}")
+    _, name, apt = max(found, key=lambda f: f[0])
+    return apt, name, apt.versions(name)[0]
+
+
+def source_files(apt, name, version, wanted, into):
+    """Have these files and folders of one version of a kernel source package in a folder."""
+    stamp, key = Stamp(into.with_name(f".{into.name}")), digest(version, *wanted)
+    if stamp.fresh(key):
+        return into
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    say(f"downloading {name} {version}")
+    (deb,) = apt.download([f"{name}={version}"], into)
+    members = " ".join(f"{name}/{n}" for n in wanted)
+    run("sh", "-c", f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/{name}.tar.xz"
+                    f" | tar -xJ -C '{into}' --strip-components=1 {members}", what=f"unpacking {deb.name}")
+    deb.unlink()
+    stamp.set(key)
+    return into
 
 
 def source_deb(name):
