@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Sourced by demo, check and bench, with $lists set to the lists of packages they
+# Sourced by demo, check, bench and soak, with $lists set to the lists of packages they
 # need, and with their arguments: have an interpreter.
 # shellcheck shell=sh disable=SC2086,SC2154
 

@@ -11,9 +11,16 @@ sys.path.insert(0, str(ROOT / "lab"))
 sys.dont_write_bytecode = True
 
 from kjlab.guest import Guest  # noqa: E402
+from kjlab.kernel import SMALL  # noqa: E402
 from kjlab.util import BUILD  # noqa: E402
 
 Machine = collections.namedtuple("Machine", "variant kw")
+MACHINES = {
+    "x86_64": Machine("x86_64", {"smp": 2}),
+    "i386": Machine("i386", {"smp": 2}),
+    # Has page tables of two levels, and drivers for one CPU and no disk but virtio's.
+    SMALL: Machine("i386", {"kernel": BUILD / SMALL / "bzImage", "disks": False, "net": False}),
+}
 
 
 # Seconds that the longest tests take on 2 idle cores. Not a limit: the order is made from it.
@@ -44,10 +51,8 @@ def variant(request):
 
 @pytest.fixture(params=["x86_64", "i386", "i386-small"])
 def machine(request):
-    """boot(machine.variant, **machine.kw): for what also depends on the page tables. The last has one CPU, no disks."""
-    if request.param != "i386-small":
-        return Machine(request.param, {"smp": 2})
-    return Machine("i386", {"kernel": BUILD / "i386-small/bzImage", "disks": False, "net": False})
+    """boot(machine.variant, **machine.kw): for what also depends on the page tables; others parametrize it."""
+    return MACHINES[request.param]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -3,7 +3,9 @@
 import base64
 import contextlib
 import gzip
+import os
 import pathlib
+import random
 import re
 import subprocess
 import time
@@ -11,6 +13,8 @@ import time
 from kjlab.echo import EchoServer
 
 MB = 1 << 20
+# Where chance decides, KJ_SEED=N decides the same again, as far as the host's timing allows.
+SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.

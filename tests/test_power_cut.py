@@ -5,7 +5,6 @@ What follows a cut is tried with machines whose state QEMU saved once: A ready t
 hibernate, and C, freshly booted, which has found nothing to resume.
 """
 import json
-import os
 import random
 import struct
 import subprocess
@@ -15,11 +14,9 @@ import pytest
 
 from kjlab.guest import PROMPT
 
-from jumps import Work, sysfs
+from jumps import SEED, Work, sysfs
 from images import hibernate, host_kjump, resume
 
-# KJ_SEED=N repeats a run, as far as the host's timing allows.
-SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
 CUTS = {"x86_64": 20, "i386": 8}    # while saving, and as many while resuming; the tool is the same
 PREPARED, WRITING, COMPLETE, USED = 1, 2, 3, 4
 REFUSED = {PREPARED: "only prepared", WRITING: "half-written", USED: "already used"}
@@ -130,7 +127,7 @@ def moments(variant, kind, duration):
 
 
 @pytest.mark.parametrize("variant", ["x86_64", "i386"])
-def test_cuts(boot, variant, tmp_path):
+def test_cuts(boot, variant, tmp_path, record_property):
     print(f"KJ_SEED={SEED}")
     lab = Lab(boot, variant, tmp_path)
     print(f"saving takes {lab.save_time:.2f} s, resuming {lab.resume_time:.2f} s")
@@ -164,6 +161,7 @@ def test_cuts(boot, variant, tmp_path):
         print(f"saving, cut after {moment:.3f} s: the image is {found}, then {came}")
         assert came == ("new" if found == COMPLETE else None)
     assert WRITING in states
+    record_property("power_cuts", 2 * CUTS[variant] + 1)
 
 
 # --- disks that lose what they were not told to keep ---------------------------
@@ -214,7 +212,7 @@ def after_cut(entries, rng):
 
 
 @pytest.mark.parametrize("variant", ["x86_64", "i386"])
-def test_lost_writes(boot, variant, tmp_path):
+def test_lost_writes(boot, variant, tmp_path, record_property):
     """The same for a disk with a cache: an image is resumed and the next one saved over it."""
     disk, old, lost = (tmp_path / f"{n}.img" for n in ("logged", "old", "lost"))
     with open(disk, "wb") as f:
@@ -268,3 +266,4 @@ def test_lost_writes(boot, variant, tmp_path):
             assert ident == new and moment > supers[-1]
     assert (state, ident) == ("complete", new)
     assert seen == {"complete", "used", "prepared", "half-written"}
+    record_property("cuts_with_a_disk_cache", len(moments))

@@ -31,11 +31,11 @@ class Clocks:
         assert abs(uptime - host) <= 2 + slack
 
 
-def round_trips(g, trips, cpus, options="", append=""):
-    """The guest, kernel A, has work to do, and jumps to B and back `trips` times."""
+def round_trips(g, trips, cpus, **loading):
+    """The guest, kernel A, has work to do, and jumps to B, loaded like this, and back `trips` times."""
     with at_work(g) as work:
         clocks = Clocks(g)
-        load_kernel(g, options=options, append=append)
+        load_kernel(g, **loading)
         booted = None
         for trip in range(1, trips + 1):
             g.jump(JUMP, to="B")
@@ -65,8 +65,9 @@ def round_trips(g, trips, cpus, options="", append=""):
 
 
 @pytest.mark.parametrize("smp", TRIPS)
-def test_round_trips(boot, variant, smp):
+def test_round_trips(boot, variant, smp, record_property):
     round_trips(boot(variant, smp=smp), TRIPS[smp], smp)
+    record_property("round_trips", TRIPS[smp])
 
 
 def test_highmem(boot):

@@ -12,6 +12,8 @@ from .util import BUILD, LAB, ROOT, LabError, Stamp, digest, lock, jobs, run, sa
 PROGRAMS = ("kexec", "makedumpfile")
 # Of an initramfs for 15 MB, with the libraries of these.
 SMALL_HAS = ("/init", "/bin/busybox", "/bin/lab-shell", "/bin/workload", "/sbin/kexec")
+# What two kernels exchange; guest programs include it.
+ABI = ROOT / "include/linux/kexec_jump_abi.h"
 SCRIPTS = ("lab-shell", "lab-disks", "lab-net")
 KJUMP = ROOT / "tools/power/kjump"
 # A second kernel has to boot with it in a window of 64 MB.
@@ -31,8 +33,9 @@ def compile_guest(variant):
     made = {}
     for src in sorted((LAB / "guest").glob("*.c")):
         exe = made[src.stem] = out / src.stem
-        command = ["gcc", *bits(variant), "-O2", "-Wall", "-Wextra", "-Werror", "-s"]
-        stamp, key = Stamp(out / f".{src.stem}"), digest(src, *command)
+        command = ["gcc", *bits(variant), "-O2", "-Wall", "-Wextra", "-Werror", "-s",
+                   "-I", LAB / "guest/include", "-idirafter", ROOT / "include"]
+        stamp, key = Stamp(out / f".{src.stem}"), digest(src, ABI, *map(str, command))
         if not (exe.is_file() and stamp.fresh(key)):
             run(*command, "-o", exe, src, what=f"compiling {src.name}")
             stamp.set(key)

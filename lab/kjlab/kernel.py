@@ -16,6 +16,7 @@ REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
 DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",)
 # Not one of the VARIANTS: an i386 kernel without PAE, for one CPU, and complete in itself.
 SMALL = "i386-small"
+FRAGMENTS = {"x86_64": ("common", "x86_64"), "i386": ("common", "i386"), SMALL: (SMALL,)}
 # For kernels nobody looks into with crash.
 NO_DEBUG_INFO = {"DEBUG_INFO_DWARF5": "n", "DEBUG_INFO_NONE": "y"}
 
@@ -65,12 +66,10 @@ def known_symbols(src):
 
 
 def wanted(src, variant, override=None):
-    if variant == SMALL:
-        want = parse((LAB / f"config/{SMALL}.config").read_text())
-    else:
-        want = {}
-        for name in ("common", variant):
-            want |= parse((LAB / f"config/{name}.config").read_text())
+    want = {}
+    for name in FRAGMENTS[variant]:
+        want |= parse((LAB / f"config/{name}.config").read_text())
+    if variant != SMALL:
         known = known_symbols(src)
         want |= {s: v for s, v in parse((LAB / "config/jump.config").read_text()).items()
                  if s in known}

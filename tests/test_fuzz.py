@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Calls that make no sense, or nearly make sense: errors come of them, and nothing else.
+
+"kfuzz SEED FIRST COUNT" makes the same calls again in any guest of the variant.
+"""
+import collections
+import os
+import re
+
+from jumps import SEED, at_work, jump_back_entry, load_way_back, reboot, sysfs, to_peer
+from images import check_free, meminfo
+from kjlab.guest import TROUBLE
+
+CALLS = int(os.environ.get("KJ_FUZZ_CALLS", 2500))
+# Each leaves no more in the kernel's log than there is room for.
+AT_ONCE = 250
+
+
+class Fuzzer:
+    """A guest whose log is read a part at a time: on the console it would take longer than all the calls."""
+
+    def __init__(self, g, record, options=""):
+        self.g, self.record, self.options = g, record, options
+        self.results = collections.defaultdict(collections.Counter)
+        g.run("dmesg -n 1; echo N >/sys/module/printk/parameters/ignore_loglevel; dmesg -c >/dev/null").check()
+
+    def run(self, calls):
+        print(f"KJ_SEED={SEED}")
+        for first in range(0, calls, AT_ONCE):
+            count = min(AT_ONCE, calls - first)
+            out = self.g.run(f"kfuzz {self.options} {SEED} {first} {count}").check().out
+            said = self.g.run("dmesg -c").out
+            assert not TROUBLE.search(said), f"calls {first} to {first + count}: {said}"
+            for kind, found in re.findall(r"^(\w+)((?: \d+=\d+)+)$", out, re.M):
+                self.results[kind].update({int(e): int(n) for e, n in re.findall(r"(\d+)=(\d+)", found)})
+        self.record("fuzzed_calls", calls)
+
+    def end(self):
+        """Nothing of it is left loaded."""
+        self.g.run("kload -u").check()
+        self.g.run("echo 0 >/sys/kernel/kexec_jump/shared_size; echo >/sys/kernel/debug/kexec_jump/fail_step; "
+                   "echo Y >/sys/module/printk/parameters/ignore_loglevel; dmesg -n 8")
+
+
+def test_calls(boot, variant, record_property):
+    g = boot(variant, smp=2, disks=False, net=False)
+    before = meminfo(g)
+    f = Fuzzer(g, record_property)
+    f.run(CALLS)
+    f.end()
+    check_free(g, before, 8192)
+    # Some were right, and the others were wrong in many ways.
+    assert f.results["load"][0] > CALLS // 100 and len(f.results["load"]) >= 5, f.results
+    assert sysfs(g, "jumps") == "0" and not sysfs(g, "image_window")
+    # It still works.
+    g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
+    assert reboot(g, 2) == [0, 0]
+
+
+def test_peer(boot, variant, record_property):
+    """In a peer, which finds another jump page each time it looks."""
+    g = boot(variant, smp=2)
+    with at_work(g) as work:
+        to_peer(g)
+        entry = jump_back_entry(g)
+        f = Fuzzer(g, record_property, f"-e {entry:#x}")
+        f.run(CALLS // 2)
+        f.end()
+        assert f.results["forge"] and len(f.results["read"]) >= 2, f.results
+        load_way_back(g)
+        g.jump("kjreboot", to="A")
+        assert sysfs(g, "last") == "ok"
+        work.check()
