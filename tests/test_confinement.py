@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """A kernel that was jumped to keeps to its window."""
+import errno
+
 from jumps import (JUMP, MB, Work, at_work, dmesg, iomem, jump_back_entry, load_kernel, load_way_back,
-                   ranges, sysfs)
+                   ranges, reboot, sysfs, to_peer)
 
 
 def inside(part, whole):
@@ -55,6 +57,39 @@ def test_kaslr(boot, variant):
         assert inside(iomem(g, "System RAM"), window)
         g.jump(JUMP, to="A")
     assert len(places) > 1
+
+
+def test_hidden_entry(boot, variant):
+    """Wherever the word is that kexec appends, the peer keeps to its window."""
+    g = boot(variant, smp=2)
+    with at_work(g) as work:
+        for hidden in "-- single", 'never="closed':
+            load_kernel(g, append=hidden)
+            window = ranges(sysfs(g, "image_window"))
+            g.jump(JUMP, to="B")
+            assert hidden in g.run("cat /proc/cmdline").out
+            assert ranges(sysfs(g, "confined_to")) == window
+            assert inside(iomem(g, "System RAM"), window)
+            load_way_back(g)
+            g.jump(JUMP, to="A")
+            work.check()
+        # Or it goes back, before it has written anywhere.
+        load_kernel(g, append="x" * (2000 - len(g.peer_line("B"))))
+        assert reboot(g) == [errno.EOWNERDEAD]
+        assert sysfs(g, "last") == "peer died: cannot be confined: its command line is too long"
+        work.check()
+        work.check_files()
+
+
+def test_peer_does_not_hibernate(boot, variant):
+    """Its image would be without the kernel that waits for it, and the machine off."""
+    g = boot(variant, smp=2, disks=False, net=False)
+    to_peer(g)
+    r = g.run("echo disk >/sys/power/state")
+    assert r.rc and "busy" in r.out, r
+    assert dmesg(g, "kexec_jump: no hibernation: the kernel that jumped here would be lost; jump back")
+    g.jump(JUMP, to="A")
+    assert sysfs(g, "last") == "ok"
 
 
 def test_other_paging_depth(boot):

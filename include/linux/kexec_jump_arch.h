@@ -111,7 +111,7 @@ bool kexec_jump_in_window(const struct kexec_jump *jump, u64 addr);
 struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr);
 struct page *kexec_jump_alloc_control_page(struct kexec_jump *jump);
 u64 kexec_jump_list_address(const struct kexec_jump_list *list);
-const struct kexec_jump_header *kexec_jump_find_preserved(void);
+const struct kexec_jump_header *kexec_jump_find_preserved(char *word);
 
 /* --- the architecture --- */
 
@@ -243,6 +243,15 @@ bool arch_kexec_jump_fault(const struct kexec_jump *jump, char *text, size_t siz
  * Return: 0, or -EIO if one cannot be reached.
  */
 int arch_kexec_jump_hold_cpus(void);
+
+/**
+ * arch_kexec_jump_locked_down_early - is this kernel going to be locked down?
+ *
+ * Any context, once boot parameters have been read. Lockdown may not be in force yet.
+ *
+ * Return: what is known of it without asking anybody.
+ */
+bool arch_kexec_jump_locked_down_early(void);
 
 /**
  * arch_kexec_jump_back_early - leave a kernel that has hardly begun, for good

@@ -8,23 +8,30 @@
 #include <linux/string.h>
 #include <linux/suspend.h>
 
+/*
+ * What may have changed since it was loaded: memory that fails, is taken away, or is
+ * added, which a kernel that does not know of it would not save.
+ */
+static int check_memory(struct kexec_jump *jump)
+{
+	if (jump->may_look && jump->outgrown) {
+		pr_err("memory was added since the other kernel was loaded, and it does not know of it: load it again\n");
+		return -ESTALE;
+	}
+	return kexec_jump_recheck_window(jump);
+}
+
 /**
  * kexec_jump_check_target - can the next jump go where it is meant to go?
  * @image:	what is loaded
  *
  * Return: 0, or with a message the errors of kexec_jump_check_entry() and of
  * kexec_jump_recheck_window(), or -ESTALE if it does not know all of this kernel's
- * memory: it would find its way back gone, or save a part of it.
+ * memory.
  */
 int kexec_jump_check_target(struct kimage *image)
 {
-	int error = kexec_jump_recheck_window(image->jump);
-
-	if (!error && image->jump->may_look && image->jump->outgrown) {
-		pr_err("memory was added since the other kernel was loaded, and it does not know of it: load it again\n");
-		error = -ESTALE;
-	}
-	return error ?: kexec_jump_check_entry(image->jump);
+	return check_memory(image->jump) ?: kexec_jump_check_entry(image->jump);
 }
 
 /*
@@ -50,13 +57,17 @@ static bool may_be_shown(const struct kexec_jump *jump)
  * who allocates when memory is short may wait for it without end. A kernel that
  * is jumped back to, or that comes from an image, will not look.
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or what has become of the memory meanwhile.
  */
 int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
 {
 	struct kexec_jump *jump = attempt->image->jump;
 	int error;
 
+	/* From here on memory is not added, and nobody gives any away. */
+	error = check_memory(jump);
+	if (error)
+		return error;
 	if (jump->from_image || !jump->nr_pages)
 		return 0;
 	error = kexec_jump_share(jump);

@@ -140,6 +140,8 @@ static int judge(const struct kexec_jump_header *header, u64 entry)
 /* The entry is not in the window: only a preserved kernel can be there. */
 static int check_preserved(u64 entry)
 {
+	const struct kexec_jump_header *boot = kexec_jump_preserved_kernel();
+	bool jumped_here = boot && boot->entry == entry;
 	unsigned long pfn = PHYS_PFN(entry);
 	void *header;
 	int error;
@@ -160,10 +162,11 @@ static int check_preserved(u64 entry)
 		return error;
 	}
 	/*
-	 * Reading a device's registers may change its state; and of a page that is
+	 * Reading a device's registers may change its state (but whoever jumped here
+	 * lies in memory, of which the map need not tell); and of a page that is
 	 * partly ours nobody else can be in the rest.
 	 */
-	header = arch_kexec_jump_memory_at(PFN_PHYS(pfn)) &&
+	header = (jumped_here || arch_kexec_jump_memory_at(PFN_PHYS(pfn))) &&
 		 region_intersects(PFN_PHYS(pfn), PAGE_SIZE, IORESOURCE_SYSTEM_RAM,
 				   IORES_DESC_NONE) == REGION_DISJOINT ?
 		 memremap(PFN_PHYS(pfn), PAGE_SIZE, MEMREMAP_WB) : NULL;

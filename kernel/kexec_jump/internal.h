@@ -57,6 +57,7 @@ extern struct mutex kexec_jump_lock;
  * @image:	what is jumped to
  * @message:	what devices are resumed with: depends on why the way leads back
  * @jumped:	it reached the peer, and came back
+ * @cpus_held:	offline CPUs were made to wait for a startup IPI
  * @processor_saved: the processor's state is to be restored
  * @peer_died:	the peer came back because it panicked
  * @from_image:	this kernel came back from an image of it
@@ -65,6 +66,7 @@ struct kexec_jump_attempt {
 	struct kimage *image;
 	pm_message_t message;
 	bool jumped;
+	bool cpus_held;
 	bool processor_saved;
 	bool peer_died;
 	bool from_image;
@@ -121,7 +123,7 @@ int kexec_jump_walk_ram(u64 start, u64 end,
 			int (*visit)(unsigned long pfn, unsigned long nr_pages,
 				     void *arg), void *arg);
 int kexec_jump_check_window(struct kexec_jump *jump);
-int kexec_jump_recheck_window(const struct kexec_jump *jump);
+int kexec_jump_recheck_window(struct kexec_jump *jump);
 int kexec_jump_back_window(struct kexec_jump *jump);
 int kexec_jump_make_map(struct kexec_jump *jump);
 void kexec_jump_free_window(struct kexec_jump *jump);

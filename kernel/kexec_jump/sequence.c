@@ -235,7 +235,7 @@ static void cpus_leave(struct kexec_jump_attempt *attempt)
 {
 	pm_sleep_enable_secondary_cpus();
 	/* CPUs that nosmt keeps offline wait for a startup IPI: back to their rest. */
-	if (attempt->jumped && arch_resume_nosmt())
+	if (attempt->cpus_held && arch_resume_nosmt())
 		pr_warn("not all CPUs that nosmt keeps offline are at rest\n");
 }
 
@@ -245,8 +245,10 @@ static int cpus_enter(struct kexec_jump_attempt *attempt)
 
 	kexec_jump_describe_cpus();
 	error = pm_sleep_disable_secondary_cpus();
-	if (!error)
+	if (!error) {
+		attempt->cpus_held = true;
 		error = arch_kexec_jump_hold_cpus();
+	}
 	if (error)
 		cpus_leave(attempt);
 	return error;

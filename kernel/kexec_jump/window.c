@@ -199,23 +199,48 @@ static int check_pages(unsigned long pfn, unsigned long end)
 	return 0;
 }
 
+static int check_list(const struct list_head *pages)
+{
+	const struct page *page;
+	int error = 0;
+
+	list_for_each_entry(page, pages, lru) {
+		error = error ?: check_pages(page_to_pfn(page), page_to_pfn(page) + 1);
+	}
+	return error;
+}
+
 /**
- * kexec_jump_recheck_window - is all of the window still there?
+ * kexec_jump_recheck_window - is all the memory of a jump still there?
  * @jump:	loaded
  *
- * Process context.
+ * Process context. The trampoline goes through the window, what it is exchanged
+ * with, and its own pages where no machine check is handled.
  *
  * Return: 0, or -EADDRNOTAVAIL with a message.
  */
-int kexec_jump_recheck_window(const struct kexec_jump *jump)
+int kexec_jump_recheck_window(struct kexec_jump *jump)
 {
-	int error = 0;
+	unsigned long pfn;
 	unsigned int i;
+	int error = 0;
+	void *entry;
 
 	for (i = 0; !error && i < jump->window.nr; i++)
 		error = check_pages(PFN_DOWN(jump->window.range[i].start),
 				    PFN_DOWN(jump->window.range[i].end));
-	return error;
+	if (!error)
+		error = check_list(&jump->control_pages) ?: check_list(&jump->map.pages);
+	if (error)
+		return error;
+	xa_for_each(&jump->backup, pfn, entry) {
+		unsigned long backup = xa_to_value(entry);
+
+		error = backup == pfn ? 0 : check_pages(backup, backup + 1);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)

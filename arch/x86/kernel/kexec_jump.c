@@ -265,7 +265,8 @@ static void clean_page_tables(struct kexec_jump *jump)
 
 int arch_kexec_jump_prepare(struct kexec_jump *jump)
 {
-	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT)) {
+	/* On an SNP host, writing to a page of the firmware or a guest faults. */
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT) || cc_platform_has(CC_ATTR_HOST_SEV_SNP)) {
 		pr_err("not supported with encrypted memory\n");
 		return -EOPNOTSUPP;
 	}
@@ -302,7 +303,7 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	struct kexec_jump_state *state = jump_state(jump);
 	u64 state_pa = page_to_phys(jump->page) + KEXEC_JUMP_STATE;
 	u16 idt_limit;
-	u64 idt;
+	u64 idt, debugctl;
 
 	memcpy(page_address(jump->page) + KEXEC_JUMP_CODE, kexec_jump_trampoline,
 	       kexec_jump_trampoline_end - kexec_jump_trampoline);
@@ -322,7 +323,7 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	set_table_register(state->no_idt, 0, 0);
 	idt = kexec_jump_faults_idt(jump->arch.faults, &idt_limit);
 	set_table_register(state->peer_idt, idt, idt_limit);
-	state->has_debugctl = boot_cpu_data.x86 >= 6;
+	state->has_debugctl = !rdmsrl_safe(MSR_IA32_DEBUGCTLMSR, &debugctl);
 }
 
 void arch_kexec_jump_cleanup(struct kexec_jump *jump)

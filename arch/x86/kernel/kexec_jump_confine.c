@@ -8,7 +8,9 @@
 #include <linux/kexec_jump_arch.h>
 #include <linux/memory_hotplug.h>
 
+#include <asm/cmdline.h>
 #include <asm/e820/api.h>
+#include <asm/setup.h>
 
 /* What lies between the pieces of the window is no RAM of this kernel. */
 static void __init take_away(u64 start, u64 end)
@@ -26,10 +28,15 @@ static void __init take_away(u64 start, u64 end)
  */
 void __init kexec_jump_confine_memory(void)
 {
-	const struct kexec_jump_header *header = kexec_jump_find_preserved();
+	const struct kexec_jump_header *header;
 	u64 covered_to = 0;
 	unsigned int i;
+	char word[32];
+	int length;
 
+	/* As the decompressor does, which has found its place by it. */
+	length = cmdline_find_option(boot_command_line, KEXEC_JUMP_BACK_ENTRY, word, sizeof(word));
+	header = kexec_jump_find_preserved(length > 0 && length < sizeof(word) ? word : NULL);
 	if (!header)
 		return;
 	for (i = 0; i < header->nr_ranges; i++) {

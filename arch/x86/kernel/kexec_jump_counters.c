@@ -10,6 +10,8 @@
  * 20.6.2.4 (PEBS), 18.4 (branch trace store), vol. 3C, 33.2.8 (Processor Trace);
  * AMD APM vol. 2, 13.2 (performance counters), 13.3 (instruction-based sampling).
  */
+#define pr_fmt(fmt) "kexec_jump: " fmt
+
 #include <linux/cpufeature.h>
 #include <linux/kernel.h>
 #include <linux/kexec_jump_arch.h>
@@ -19,6 +21,9 @@
 
 /* Room for 5 global ones, 32 counters with their controls, and 16 fixed ones */
 #define MAX_MSRS	(16 + 2 * 32 + 16)
+
+/* IA32_PERF_CAPABILITIES: counters can be written in full, as MSR_IA32_PMC0 and on */
+#define PERF_CAP_FULL_WIDTH	BIT_ULL(13)
 
 /* In the order in which they are cleared: what starts others first. */
 static struct {
@@ -39,6 +44,32 @@ static void save_and_clear(u32 msr)
 	saved[nr_saved++].value = value;
 }
 
+/*
+ * A trace that was running has ended. Where it would be written to, the peer may have
+ * changed, and perf knows its own registers without looking.
+ */
+static void end_trace(void)
+{
+	u64 control;
+
+	if (rdmsrl_safe(MSR_IA32_RTIT_CTL, &control) || !(control & RTIT_CTL_TRACEEN))
+		return;
+	wrmsrl_safe(MSR_IA32_RTIT_CTL, control & ~RTIT_CTL_TRACEEN);
+	pr_notice("the Processor Trace that was running has ended\n");
+}
+
+/* The other name of the counters writes only their lower half (SDM vol. 3, 20.2.8). */
+static u32 first_counter(void)
+{
+	u64 capabilities;
+
+	if (boot_cpu_has(X86_FEATURE_PDCM) &&
+	    !rdmsrl_safe(MSR_IA32_PERF_CAPABILITIES, &capabilities) &&
+	    capabilities & PERF_CAP_FULL_WIDTH)
+		return MSR_IA32_PMC0;
+	return MSR_ARCH_PERFMON_PERFCTR0;
+}
+
 static void intel(void)
 {
 	union cpuid10_eax eax;
@@ -46,7 +77,7 @@ static void intel(void)
 	unsigned int unused, i;
 
 	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
-		save_and_clear(MSR_IA32_RTIT_CTL);
+		end_trace();
 	if (boot_cpu_data.cpuid_level < 10)
 		return;
 	cpuid(10, &eax.full, &unused, &unused, &edx.full);
@@ -61,7 +92,7 @@ static void intel(void)
 	for (i = 0; i < eax.split.num_counters; i++)
 		save_and_clear(MSR_ARCH_PERFMON_EVENTSEL0 + i);
 	for (i = 0; i < eax.split.num_counters; i++)
-		save_and_clear(MSR_ARCH_PERFMON_PERFCTR0 + i);
+		save_and_clear(first_counter() + i);
 	if (eax.split.version_id < 2)
 		return;
 	save_and_clear(MSR_CORE_PERF_FIXED_CTR_CTRL);

@@ -6,6 +6,8 @@
 #define pr_fmt(fmt) "kexec_jump: " fmt
 
 #include <linux/delay.h>
+#include <linux/dmar.h>
+#include <linux/efi.h>
 #include <linux/kernel.h>
 #include <linux/kexec_jump_arch.h>
 #include <linux/kvm_para.h>
@@ -22,6 +24,7 @@
 #include <asm/pci-direct.h>
 #include <asm/pci_x86.h>
 #include <asm/reboot.h>
+#include <asm/setup.h>
 #include <asm/x86_init.h>
 
 /*
@@ -114,6 +117,15 @@ static void forget_hypervisor(void)
 #endif
 }
 
+static bool iommu_is_locked(void)
+{
+#ifdef CONFIG_DMAR_TABLE
+	return rwsem_is_locked(&dmar_global_lock);
+#else
+	return false;
+#endif
+}
+
 static struct kexec_jump *panic_jump;
 static bool others_stopped;
 
@@ -127,8 +139,12 @@ static void __noreturn leave_for_good(void)
 	stop_dma();
 	stop_dma_of_segments();
 	mdelay(DMA_SETTLE_MS);
-	/* Its tables are this kernel's; with bus mastering off nobody needs them. */
-	x86_platform.iommu_shutdown();
+	/*
+	 * Its tables are this kernel's; with bus mastering off nobody needs them. Whoever
+	 * holds its lock was stopped.
+	 */
+	if (!iommu_is_locked())
+		x86_platform.iommu_shutdown();
 	arch_kexec_jump_hold_cpus();
 #ifdef CONFIG_X86_IO_APIC
 	/* Whoever held them was stopped. */
@@ -210,6 +226,13 @@ static unsigned long __init early_identity(u64 entry, unsigned long stack)
 
 #endif
 
+bool arch_kexec_jump_locked_down_early(void)
+{
+	return IS_ENABLED(CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY) ||
+	       IS_ENABLED(CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY) ||
+	       boot_params.secure_boot == efi_secureboot_mode_enabled;
+}
+
 void __ref arch_kexec_jump_back_early(u64 entry)
 {
 	/* The word at its top says that there is no next entry. */
@@ -219,6 +242,8 @@ void __ref arch_kexec_jump_back_early(u64 entry)
 	/* Before interrupts were ever enabled, none can be in service. */
 	if (!early_boot_irqs_disabled)
 		kexec_jump_interrupts_to_boot_mode();
+	/* The entry begins with no ENDBR. */
+	cet_disable();
 	kexec_jump_back_early(entry, early_identity(entry, __pa_symbol(stack)),
 			      __pa_symbol(stack));
 	for (;;)

@@ -14,6 +14,7 @@
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/string.h>
+#include <linux/suspend.h>
 
 static u64 back_entry __ro_after_init;
 
@@ -59,15 +60,19 @@ static void __init ignore_elfcorehdr(void)
 
 /**
  * kexec_jump_find_preserved - look up the kernel that jumped here, at boot
+ * @word:	its entry as the boot loader put it on the command line, or NULL. Nobody
+ *		parses parameters behind a "--", or within quotes that are not closed
  *
  * Called once, after parse_early_param() and before memory is handed out.
  *
  * Return: its header or NULL if this kernel was not jumped to.
  */
-const struct kexec_jump_header * __init kexec_jump_find_preserved(void)
+const struct kexec_jump_header * __init kexec_jump_find_preserved(char *word)
 {
 	struct kexec_jump_header *header;
 
+	if (!back_entry && word)
+		parse_back_entry(word);
 	if (!back_entry)
 		return NULL;
 	header = early_memremap(back_entry & PAGE_MASK, sizeof(*header));
@@ -147,6 +152,35 @@ void kexec_jump_forget_preserved(void)
 {
 	live_header = NULL;
 }
+
+/*
+ * Hibernation would power the machine off with the preserved kernel in it, and resume
+ * this one alone. Its notifiers are called before a jump, too.
+ */
+static int hibernation_begins(struct notifier_block *block, unsigned long action, void *arg)
+{
+	bool preserved;
+
+	if (action != PM_HIBERNATION_PREPARE || kexec_jump_in_progress())
+		return NOTIFY_OK;
+	mutex_lock(&kexec_jump_lock);
+	preserved = kexec_jump_preserved_now();
+	mutex_unlock(&kexec_jump_lock);
+	if (!preserved)
+		return NOTIFY_OK;
+	pr_err("no hibernation: the kernel that jumped here would be lost; jump back (kjump back) and hibernate that one\n");
+	return notifier_from_errno(-EBUSY);
+}
+
+static struct notifier_block hibernation_notifier = {
+	.notifier_call = hibernation_begins,
+};
+
+static int __init kexec_jump_guard_owner(void)
+{
+	return preserved_header_valid ? register_pm_notifier(&hibernation_notifier) : 0;
+}
+late_initcall(kexec_jump_guard_owner);
 
 /* Before other CPUs are started: until then a panic needs nothing. */
 static int __init kexec_jump_peer_init(void)

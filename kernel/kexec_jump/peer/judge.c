@@ -60,8 +60,6 @@ bool kexec_jump_is_own(unsigned long pfn)
 const char *kexec_jump_judge(const struct kexec_jump_header *header)
 {
 	const struct kexec_jump_header *boot = kexec_jump_preserved_kernel();
-	u64 frames = PHYS_PFN(arch_kexec_jump_memory_end());
-
 	if (!boot)
 		return "this kernel was not jumped to";
 	if (security_locked_down(LOCKDOWN_KEXEC))
@@ -79,9 +77,6 @@ const char *kexec_jump_judge(const struct kexec_jump_header *header)
 		return "its jump page tells of another window than at boot";
 	if (kexec_jump_is_own(header->entry >> PAGE_SHIFT))
 		return "its jump page is in this kernel's own memory";
-	if (header->nr_pfns > frames || header->shared_pages > frames ||
-	    header->elf_pages > frames)
-		return "its jump page tells of more memory than there is";
 	if (READ_ONCE(header->state) != KEXEC_JUMP_AWAY)
 		return "its kernel is not waiting to be resumed";
 	return NULL;

@@ -47,8 +47,8 @@ void __ref kexec_jump_die_early(u64 entry, const char *why)
 	struct kexec_jump_header *header;
 	struct kexec_jump_tail *tail;
 
-	/* The judge cannot be asked yet, so ask what can be. */
-	if (security_locked_down(LOCKDOWN_KEXEC))
+	/* The judge cannot be asked yet, nor may lockdown be known: ask what can be. */
+	if (security_locked_down(LOCKDOWN_KEXEC) || arch_kexec_jump_locked_down_early())
 		return;
 	header = early_memremap(entry & PAGE_MASK, PAGE_SIZE);
 	if (!header || header->magic != KEXEC_JUMP_MAGIC)
@@ -61,6 +61,8 @@ void __ref kexec_jump_die_early(u64 entry, const char *why)
 	pr_emerg("%s; jumping back to the preserved kernel at %#llx\n", why, entry);
 	strscpy(tail->peer_message, why);
 	tail->peer_status = KEXEC_JUMP_PEER_DIED;
+	/* If that fails, it is not tried again. */
+	early_entry = 0;
 	arch_kexec_jump_back_early(entry);
 }
 

@@ -5,6 +5,7 @@
 #include "../internal.h"
 
 #include <linux/mm.h>
+#include <linux/pfn.h>
 #include <linux/slab.h>
 
 /*
@@ -43,7 +44,7 @@ long kexec_jump_their_pages(const struct kexec_jump_header *header)
 	if (their_pfns && list_of == list && nr_theirs == nr &&
 	    jumps == kexec_jump_report.jumps)
 		return nr;
-	if (nr > LONG_MAX / sizeof(*their_pfns))
+	if (nr > PHYS_PFN(arch_kexec_jump_memory_end()))
 		return -EIO;
 	kvfree(their_pfns);
 	their_pfns = kvcalloc(nr, sizeof(*their_pfns), GFP_KERNEL | __GFP_NOWARN);

@@ -122,11 +122,15 @@ static int read_headers(struct view *view, const struct kexec_jump_header *heade
 {
 	size_t bitmap_bytes = BITS_TO_LONGS(header->nr_pfns) * sizeof(long);
 	u64 elf_bytes = header->elf_pages << PAGE_SHIFT;
+	u64 frames = PHYS_PFN(arch_kexec_jump_memory_end());
 	struct elf64_hdr ehdr;
 	unsigned int i;
 	long n;
 	int error;
 
+	/* More than there is: damaged, or of memory that this kernel was not told of. */
+	if (header->nr_pfns > frames || header->elf_pages > frames)
+		return -EIO;
 	view->nr_elf = header->elf_pages;
 	view->nr_pages = header->elf_pages;
 	view->nr_pfns = header->nr_pfns;

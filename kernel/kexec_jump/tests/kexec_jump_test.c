@@ -122,7 +122,7 @@ static void ranges_grow(struct kunit *test)
 
 #define BLOCK_ORDER	3
 #define BLOCK_PAGES	8
-#define BLOCK_SIZE	(BLOCK_PAGES * PAGE_SIZE)
+#define BLOCK_BYTES	(BLOCK_PAGES * PAGE_SIZE)
 
 static void destroy_jump(void *jump)
 {
@@ -151,7 +151,7 @@ static struct kexec_jump *new_jump(struct kunit *test, struct page *block)
 
 	KUNIT_ASSERT_NOT_NULL(test, jump);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_jump, jump), 0);
-	KUNIT_ASSERT_EQ(test, kexec_jump_add_range(jump, start, start + BLOCK_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, kexec_jump_add_range(jump, start, start + BLOCK_BYTES), 0);
 	return jump;
 }
 
@@ -167,7 +167,7 @@ static void window_is_backed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, jump->nr_backed, BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, jump->nr_claimed, 0);
 	KUNIT_EXPECT_EQ(test, kexec_jump_recheck_window(jump), 0);
-	for (addr = start; addr < start + BLOCK_SIZE; addr += PAGE_SIZE) {
+	for (addr = start; addr < start + BLOCK_BYTES; addr += PAGE_SIZE) {
 		struct page *page = kexec_jump_window_page(jump, addr);
 
 		KUNIT_EXPECT_TRUE(test, kexec_jump_in_window(jump, addr));
@@ -177,6 +177,29 @@ static void window_is_backed(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, kexec_jump_page_to_fill(jump, addr));
 	}
 	KUNIT_EXPECT_FALSE(test, kexec_jump_in_window(jump, addr));
+}
+
+/* Whichever page of it cannot be read any more, nobody goes there. */
+static void memory_that_fails(struct kunit *test)
+{
+	struct page *block = new_block(test), *pages[3];
+	struct kexec_jump *jump = new_jump(test, block);
+	unsigned int i;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
+	KUNIT_ASSERT_EQ(test, kexec_jump_back_window(jump), 0);
+	KUNIT_ASSERT_EQ(test, kexec_jump_make_map(jump), 0);
+	KUNIT_EXPECT_EQ(test, kexec_jump_recheck_window(jump), 0);
+	pages[0] = block;
+	pages[1] = kexec_jump_window_page(jump, page_to_phys(block));
+	pages[2] = list_first_entry(&jump->map.pages, struct page, lru);
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		SetPageHWPoison(pages[i]);
+		KUNIT_EXPECT_EQ(test, kexec_jump_recheck_window(jump), -EADDRNOTAVAIL);
+		ClearPageHWPoison(pages[i]);
+	}
+	KUNIT_EXPECT_EQ(test, kexec_jump_recheck_window(jump), 0);
 }
 
 /* The window grows over a page that another one is exchanged with. */
@@ -434,6 +457,7 @@ static struct kunit_case kexec_jump_cases[] = {
 	KUNIT_CASE(ranges_hold),
 	KUNIT_CASE(ranges_grow),
 	KUNIT_CASE(window_is_backed),
+	KUNIT_CASE(memory_that_fails),
 	KUNIT_CASE(window_grows_over_a_backup),
 	KUNIT_CASE(no_window_where_there_is_no_memory),
 	KUNIT_CASE(backup_map),

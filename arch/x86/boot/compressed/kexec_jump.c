@@ -14,6 +14,13 @@
 
 #include <linux/kexec_jump_abi.h>
 
+#include <asm/setup.h>	/* For COMMAND_LINE_SIZE */
+
+unsigned long get_cmd_line_ptr(void);
+
+/* efi_secureboot_mode_enabled of <linux/efi.h>, which cannot be included here */
+#define SECURE_BOOT_ENABLED	3
+
 /* Physical address that resumes the preserved kernel, 0 if there is none. */
 static unsigned long back_entry;
 static struct kexec_jump_header *header;
@@ -30,6 +37,33 @@ static unsigned long find_entry(void)
 	return entry;
 }
 
+/*
+ * Is this kernel to be locked down, as far as is known by now? Whoever chooses command
+ * line and initrd could have put code and what looks like a jump page in front of it
+ * into memory, to have it run.
+ */
+static bool locked_down(void)
+{
+	return IS_ENABLED(CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY) ||
+	       IS_ENABLED(CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY) ||
+	       boot_params_ptr->secure_boot == SECURE_BOOT_ENABLED;
+}
+
+/*
+ * The kernel gets the word with the entry from a command line of this size, and
+ * after what is built in, or not at all.
+ */
+static bool kernel_will_see_entry(void)
+{
+	const char *line = (const char *)get_cmd_line_ptr();
+	size_t used = strlen(line);
+
+#ifdef CONFIG_CMDLINE_BOOL
+	used += sizeof(CONFIG_CMDLINE);
+#endif
+	return used < COMMAND_LINE_SIZE && !IS_ENABLED(CONFIG_CMDLINE_OVERRIDE);
+}
+
 /**
  * kexec_jump_find_window - was this kernel jumped to, and what is its window?
  *
@@ -44,9 +78,12 @@ void kexec_jump_find_window(void)
 
 	if (!entry || h->magic != KEXEC_JUMP_MAGIC)
 		return;
-	back_entry = entry;
+	if (!locked_down())
+		back_entry = entry;
 	if (kexec_jump_header_intact(h) && h->entry == entry) {
 		header = h;
+		if (!kernel_will_see_entry())
+			kexec_jump_give_back("cannot be confined: its command line is too long");
 		return;
 	}
 	tail = kexec_jump_find_tail(h);
@@ -88,6 +125,24 @@ void kexec_jump_give_back(const char *why)
 		     "jmp *%1"
 		     : : "r" (stack), "r" (back_entry) : "memory");
 	unreachable();
+}
+
+/**
+ * kexec_jump_check_output - is the place for this kernel in its window?
+ * @start:	physical address it is decompressed to
+ * @size:	bytes it needs there
+ *
+ * Nothing was written there yet. Does not return if it is not.
+ */
+void kexec_jump_check_output(unsigned long start, unsigned long size)
+{
+	unsigned int i;
+
+	for (i = 0; header && i < header->nr_ranges; i++)
+		if (start >= header->window[i].start && start + size <= header->window[i].end)
+			return;
+	if (header)
+		kexec_jump_give_back("cannot be confined: there is no room for it in its window");
 }
 
 #ifdef CONFIG_RANDOMIZE_BASE
