@@ -60,6 +60,7 @@ bool kexec_jump_is_own(unsigned long pfn)
 const char *kexec_jump_judge(const struct kexec_jump_header *header)
 {
 	const struct kexec_jump_header *boot = kexec_jump_preserved_kernel();
+
 	if (!boot)
 		return "this kernel was not jumped to";
 	if (security_locked_down(LOCKDOWN_KEXEC))
