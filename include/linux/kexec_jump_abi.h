@@ -178,6 +178,25 @@ static inline bool kexec_jump_header_intact(const struct kexec_jump_header *head
 	       header->checksum == kexec_jump_checksum(header);
 }
 
+/**
+ * kexec_jump_window_has - is memory in one range of the window a header tells of?
+ * @header:	with the right checksum
+ * @start:	physical
+ * @end:	physical, exclusive, above @start
+ *
+ * Any context.
+ */
+static inline bool kexec_jump_window_has(const struct kexec_jump_header *header,
+					 __u64 start, __u64 end)
+{
+	__u32 i;
+
+	for (i = 0; i < header->nr_ranges; i++)
+		if (start >= header->window[i].start && end <= header->window[i].end)
+			return true;
+	return false;
+}
+
 /* Room for the header in the jump page, whatever its version. */
 #define KEXEC_JUMP_HEADER_MAX	0x400
 

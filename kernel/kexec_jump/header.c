@@ -124,13 +124,11 @@ static int check_header_in(const void *page, u64 entry, u32 state)
 	return kexec_jump_check_header(&copy, entry, state);
 }
 
-/* If this is the kernel that jumped here: may this one still use it? */
+/* The kernel that jumped here: may this one still use it? */
 static int judge(const struct kexec_jump_header *header, u64 entry)
 {
-	const struct kexec_jump_header *boot = kexec_jump_preserved_kernel();
-	const char *why_not;
+	const char *why_not = kexec_jump_judge(header);
 
-	why_not = boot && boot->entry == entry ? kexec_jump_judge(header) : NULL;
 	if (!why_not)
 		return 0;
 	pr_err("entry %#llx: %s\n", entry, why_not);
@@ -175,7 +173,7 @@ static int check_preserved(u64 entry)
 		return -ENOEXEC;
 	}
 	error = check_header_in(header, entry, KEXEC_JUMP_AWAY);
-	if (!error)
+	if (!error && jumped_here)
 		error = judge(header, entry);
 	memunmap(header);
 	return error;

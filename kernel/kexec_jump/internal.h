@@ -193,7 +193,6 @@ static inline void kexec_jump_close_views(void) { }
 #endif
 
 /* --- peer/judge.c --- */
-bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 start, u64 end);
 bool kexec_jump_is_own(unsigned long pfn);
 const char *kexec_jump_judge(const struct kexec_jump_header *header);
 

@@ -202,12 +202,14 @@ static int check_pages(unsigned long pfn, unsigned long end)
 static int check_list(const struct list_head *pages)
 {
 	const struct page *page;
-	int error = 0;
 
 	list_for_each_entry(page, pages, lru) {
-		error = error ?: check_pages(page_to_pfn(page), page_to_pfn(page) + 1);
+		int error = check_pages(page_to_pfn(page), page_to_pfn(page) + 1);
+
+		if (error)
+			return error;
 	}
-	return error;
+	return 0;
 }
 
 /**
@@ -229,14 +231,11 @@ int kexec_jump_recheck_window(struct kexec_jump *jump)
 	for (i = 0; !error && i < jump->window.nr; i++)
 		error = check_pages(PFN_DOWN(jump->window.range[i].start),
 				    PFN_DOWN(jump->window.range[i].end));
-	if (!error)
-		error = check_list(&jump->control_pages) ?: check_list(&jump->map.pages);
+	error = error ?: check_list(&jump->control_pages) ?: check_list(&jump->map.pages);
 	if (error)
 		return error;
-	xa_for_each(&jump->backup, pfn, entry) {
-		unsigned long backup = xa_to_value(entry);
-
-		error = backup == pfn ? 0 : check_pages(backup, backup + 1);
+	xa_for_each(&jump->backs, pfn, entry) {
+		error = check_pages(pfn, pfn + 1);
 		if (error)
 			return error;
 	}

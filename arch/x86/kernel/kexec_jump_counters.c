@@ -75,6 +75,7 @@ static void intel(void)
 	union cpuid10_eax eax;
 	union cpuid10_edx edx;
 	unsigned int unused, i;
+	u32 counters;
 
 	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
 		end_trace();
@@ -91,8 +92,9 @@ static void intel(void)
 	}
 	for (i = 0; i < eax.split.num_counters; i++)
 		save_and_clear(MSR_ARCH_PERFMON_EVENTSEL0 + i);
+	counters = first_counter();
 	for (i = 0; i < eax.split.num_counters; i++)
-		save_and_clear(first_counter() + i);
+		save_and_clear(counters + i);
 	if (eax.split.version_id < 2)
 		return;
 	save_and_clear(MSR_CORE_PERF_FIXED_CTR_CTRL);

@@ -18,24 +18,6 @@
 #include <linux/security.h>
 
 /**
- * kexec_jump_window_has - is memory in one range of the window a header tells of?
- * @header:	with the right checksum
- * @start:	physical
- * @end:	physical, exclusive, above @start
- *
- * Any context.
- */
-bool kexec_jump_window_has(const struct kexec_jump_header *header, u64 start, u64 end)
-{
-	unsigned int i;
-
-	for (i = 0; i < header->nr_ranges; i++)
-		if (start >= header->window[i].start && end <= header->window[i].end)
-			return true;
-	return false;
-}
-
-/**
  * kexec_jump_is_own - is a page this kernel's memory?
  * @pfn:	page frame
  *

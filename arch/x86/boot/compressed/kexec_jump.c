@@ -136,12 +136,7 @@ void kexec_jump_give_back(const char *why)
  */
 void kexec_jump_check_output(unsigned long start, unsigned long size)
 {
-	unsigned int i;
-
-	for (i = 0; header && i < header->nr_ranges; i++)
-		if (start >= header->window[i].start && start + size <= header->window[i].end)
-			return;
-	if (header)
+	if (header && !kexec_jump_window_has(header, start, start + size))
 		kexec_jump_give_back("cannot be confined: there is no room for it in its window");
 }
 

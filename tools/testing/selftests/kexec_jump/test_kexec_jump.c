@@ -218,7 +218,7 @@ static void test_unload(void)
 	expect(load_program(counts), 0, "a program is loaded once more");
 	expect(unload(), 0, "and unloaded");
 	expect(call(), -EINVAL, "and not called");
-	expect(strtoul(said(DIR "image_entry"), NULL, 0), 0, "nothing is left of it");
+	expect(left_entry(), 0, "nothing is left of it");
 }
 
 int main(void)
