@@ -19,13 +19,13 @@ from .util import BUILD, LAB, LabError, Stamp, digest, lock, run, say
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
 # The host has no libraries for 32 bits to build kjump with.
 FOREIGN = {"i386": ("kjump",)}
-# Where a program is too old in Debian 12, a later release's is unpacked, and run where it lies.
-# The first of these suites that the mirror has in order.
-LATER_SUITES = "trixie", "stable", "forky"
-# It knows no kernel as new as 6.12. For each architecture: it opens only images of its own.
-CRASH = ("crash",)
-# Before version 10 it crashes, or loses writes to a local APIC, at times when the CPUs of a guest run at once.
-QEMU, QEMU_PARALLEL = ("qemu-system-x86", "qemu-system-data", "seabios"), 10
+# Where a program is too old in Debian 12, a later release's is unpacked, and run where it lies:
+# from the first of its suites that the mirror has in order.
+# Debian 12's knows no kernel as new as 6.12. For each architecture: it opens only images of its own.
+CRASH, CRASH_SUITES = ("crash",), ("trixie", "stable", "forky")
+# Before version 11 the CPUs of a guest cannot run at once: what one of them reads or writes while another has the
+# memory map changed (as at boot) may reach another device than its own, which loses interrupts, or QEMU ends.
+QEMU, QEMU_PARALLEL, QEMU_SUITES = ("qemu-system-x86", "qemu-system-data", "seabios"), 11, ("forky", "sid")
 # Where the newest kernel source is looked for.
 NEWEST_SUITES = ("trixie-backports", "forky", "sid")
 # Where a kernel source is taken from if the host's own sources have none.
@@ -165,6 +165,7 @@ def newest_source():
     found = []
     for suite in NEWEST_SUITES:
         apt = Apt(host_arch(), suite)
+        apt.have_lists()
         for name in run("apt-cache", *apt.opts, "pkgnames", "linux-source-").split():
             if number := re.fullmatch(r"linux-source-(\d+)\.(\d+)", name):
                 found.append((tuple(map(int, number.groups())), name, apt))
@@ -244,7 +245,7 @@ def guest_root(variant):
     return unpacked(arch, arch, (*GUEST, *named(*FOREIGN.get(arch, ()))))
 
 
-def later_root(what, arch, wanted):
+def later_root(what, arch, wanted, suites):
     """These packages of a later release, unpacked; of one that is there already, if there is."""
     def name(suite):
         return f"{suite}-{arch}-{what}"
@@ -253,12 +254,12 @@ def later_root(what, arch, wanted):
         return (BUILD / "debs" / name(suite)).is_dir()
 
     with lock(f"{what}-{arch}"):
-        for suite in sorted(LATER_SUITES, key=there, reverse=True):
+        for suite in sorted(suites, key=there, reverse=True):
             try:
                 return unpacked(name(suite), arch, wanted, suite)
             except LabError as e:
                 say(f"no {what} from {suite}: {str(e).splitlines()[-1]}")
-    raise LabError(f"no suite of {', '.join(LATER_SUITES)} gives a {what} for {arch}")
+    raise LabError(f"no suite of {', '.join(suites)} gives a {what} for {arch}")
 
 
 def run_in_place(root, path):
@@ -272,7 +273,7 @@ def run_in_place(root, path):
 
 def crash_command(variant):
     """The crash that opens images of this variant's kernel."""
-    return run_in_place(later_root("crash", DEB_ARCH[variant], CRASH), "usr/bin/crash")
+    return run_in_place(later_root("crash", DEB_ARCH[variant], CRASH, CRASH_SUITES), "usr/bin/crash")
 
 
 def qemu_version(command):
@@ -286,7 +287,7 @@ def qemu_command():
     if qemu_version(command) >= QEMU_PARALLEL:
         return command, True
     try:
-        root = later_root("qemu", host_arch(), QEMU)
+        root = later_root("qemu", host_arch(), QEMU, QEMU_SUITES)
         newer = run_in_place(root, "usr/bin/qemu-system-x86_64")
         for firmware in "seabios", "qemu":
             newer += ["-L", str(root / "usr/share" / firmware)]
