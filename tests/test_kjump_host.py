@@ -627,9 +627,9 @@ def test_device_in_use(kjump, core, tmp_path, loop):
 # --- loading, with a kernel that is played ------------------------------------
 
 HARNESS = r"""
-#include "kexec.h"
-#include "machine.h"
-#include "restore.h"
+#include "common/machine.h"
+#include "peer/kexec.h"
+#include "resume/resume.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -736,8 +736,9 @@ int main(int argc, char **argv)
 def harness(built):
     """The restore of kjump on a kernel that is played."""
     (built / "harness.c").write_text(HARNESS)
-    objects = [o for o in built.glob("*.o") if o.stem in
-               "image stream unpack pipeline codec util progress machine restore".split()]
+    objects = [o for o in built.glob("*/*.o") if str(o.relative_to(built).with_suffix("")) in
+               "image/image image/stream image/unpack image/pipeline image/codec format/format format/super "
+               "format/index format/extents common/util common/progress common/machine resume/resume".split()]
     p = subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-I", SOURCE, built / "harness.c", *objects,
                         "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus", "-static", "-lzstd", "-llz4",
                         "-o", built / "harness"], capture_output=True, text=True)

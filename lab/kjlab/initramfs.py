@@ -52,9 +52,9 @@ def compile_kjump(variant):
     # Nothing of the environment, nor of a make that called the lab.
     command = ["env", "-u", "MAKEFLAGS", "make", "-s", "-C", KJUMP, f"O={out}", "CC=gcc", "ARCH=",
                f"CFLAGS={' '.join(cflags)}", f"LDFLAGS={' '.join(ldflags)}", f"-j{jobs()}"]
-    sources = sorted(p for p in KJUMP.iterdir() if p.suffix in (".c", ".h") or p.name == "Makefile")
+    sources = sorted(p for p in KJUMP.rglob("*") if p.suffix in (".c", ".h") or p.name == "Makefile")
     stamp = Stamp(out / ".lab-kjump")
-    key = digest(*(x for p in sources for x in (p.name, p)), *map(str, command))
+    key = digest(*(x for p in sources for x in (str(p.relative_to(KJUMP)), p)), *map(str, command))
     if not ((out / "kjump").is_file() and stamp.fresh(key)):
         shutil.rmtree(out, ignore_errors=True)
         run(*command, what="compiling kjump")

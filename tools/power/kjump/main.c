@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kjump: kexec jump in one command. */
-#include "kjump.h"
+#include "common/kjump.h"
+#include "verbs/verbs.h"
 
 #include <string.h>
 

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Options of the verbs. */
+#ifndef KJUMP_CLI_H
+#define KJUMP_CLI_H
+
+#include "common/kjump.h"
+
+#include <getopt.h>
+
+/* Codes of options that have no letter begin here. */
+#define OPT_FIRST	256
+
+/*
+ * getopt_long(); --help prints @help and ends the program, an option nobody
+ * knows ends it with KJ_USAGE.
+ */
+int next_option(int argc, char **argv, const struct option *options, const char *help);
+/* Wrong arguments: says so and returns KJ_USAGE. */
+int usage(const char *verb, const char *fmt, ...) __printf(2, 3);
+/* Arguments after the options: at least @min and at most @max, else KJ_USAGE. */
+int check_arguments(int argc, char **argv, int min, int max);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* /etc/kjump.conf */
+#ifndef KJUMP_CONF_H
+#define KJUMP_CONF_H
+
+#include "common/kjump.h"
+
+struct conf {
+	char *kernel;
+	char *initrd;
+	char *append;
+	char *device;
+	char *kexec;
+	uint64_t window;		/* 0: what the peer needs */
+	uint32_t compress;		/* enum image_algorithm */
+};
+
+/* Defaults, and what /etc/kjump.conf ($KJUMP_CONF) says. */
+int conf_read(struct conf *conf);
+/* Fill in kernel, initrd and kexec that are not given; KJ_FAILED if there is none. */
+int conf_complete(struct conf *conf);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What every part of kjump uses. */
+#ifndef KJUMP_H
+#define KJUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define KJUMP_VERSION	"1.0"
+#define PAGE		4096u
+#define KB		1024ull
+#define MB		(1024ull * 1024)
+
+#ifndef __printf
+#define __printf(format_at, values_at) \
+	__attribute((format(printf, format_at, values_at)))
+#endif
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+/* @to: a power of two. */
+static inline uint64_t align_up(uint64_t x, uint64_t to)
+{
+	return (x + to - 1) & ~(to - 1);
+}
+
+/* Exit codes, as the man page has them. */
+enum {
+	KJ_OK = 0,
+	KJ_FAILED = 1,
+	KJ_USAGE = 2,
+	KJ_NONE = 3,		/* no image, nothing loaded */
+	KJ_REFUSED = 4,		/* in use, not blank, too small, already there */
+	KJ_BAD_IMAGE = 5,	/* damaged, half-written, used, foreign */
+	KJ_PEER = 6,		/* the other kernel failed or died */
+};
+
+/* util.c */
+
+/*
+ * Remember what went wrong and return @code. The first text stays: what fails
+ * while cleaning up is a consequence. main() prints it, serve sends it.
+ */
+int fail(int code, const char *fmt, ...) __printf(2, 3);
+const char *fail_text(void);
+void fail_clear(void);
+
+void *xalloc(size_t size);			/* zeroed */
+void *xalloc_pages(size_t size);		/* page aligned, zeroed */
+void *xrealloc(void *p, size_t size);
+char *xasprintf(const char *fmt, ...) __printf(1, 2);
+
+/* Whole buffers; a short count means end of file (read) or no space (write). */
+ssize_t pread_full(int fd, void *buf, size_t len, uint64_t offset);
+ssize_t pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
+
+/* A small file's text without the final newline, NULL if it cannot be read. */
+char *read_text(const char *path);
+bool parse_size(const char *text, uint64_t *size);
+bool is_zero(const void *buf, size_t len);
+const char *human_size(uint64_t bytes, char *buf, size_t len);
+double now_seconds(void);
+unsigned int online_cpus(void);
+
+/*
+ * From here on SIGINT, SIGTERM and SIGHUP wait until check_interrupted() is called,
+ * which fails then: what was begun is cleaned up.
+ */
+void hold_signals(void);
+int check_interrupted(void);
+
+/* progress.c */
+struct progress {
+	const char *doing;
+	uint64_t total;
+	double begun;
+	double shown;
+};
+
+void progress_begin(struct progress *p, const char *doing, uint64_t total);
+void progress_at(struct progress *p, uint64_t done);
+void progress_end(struct progress *p);
+/* A line on what was done or is about to be done. */
+void step(const char *fmt, ...) __printf(1, 2);
+
+#endif

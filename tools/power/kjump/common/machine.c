@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What must be the same where an image is saved and where it is resumed. */
+#include "common/kjump.h"
+#include "common/machine.h"
+
+#include <cpuid.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EAX, EBX, ECX, EDX };
+
+/* What a hypervisor offers; its leaves have a range of their own. */
+#define HYPERVISOR	0x40000001
+
+static int read_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	if (leaf != HYPERVISOR)
+		return __get_cpuid_count(leaf, subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
+	if (!__get_cpuid(1, &r[EAX], &r[EBX], &r[ECX], &r[EDX]) || !(r[ECX] & 1u << 31))
+		return 0;
+	__cpuid(leaf, r[EAX], r[EBX], r[ECX], r[EDX]);
+	return 1;
+}
+
+/*
+ * CPUID words that name features, and the bits in them that say something about
+ * the moment instead: what the kernel switched on (OSXSAVE, OSPKE, the local
+ * APIC) or off (TSX), and SYSCALL, which Intel only shows in 64-bit mode.
+ */
+static const struct word {
+	const char *name;
+	uint32_t leaf, subleaf;
+	int reg;
+	uint32_t varying;
+} words[MACHINE_WORDS] = {
+	{ "1.edx", 1, 0, EDX, 1u << 9 },
+	{ "1.ecx", 1, 0, ECX, 1u << 27 },
+	{ "1.eax", 1, 0, EAX, 0 },		/* family, model, stepping */
+	{ "7.ebx", 7, 0, EBX, 1u << 4 | 1u << 11 },
+	{ "7.ecx", 7, 0, ECX, 1u << 4 },
+	{ "7.edx", 7, 0, EDX, 1u << 11 | 1u << 13 },
+	{ "7.1.eax", 7, 1, EAX, 0 },
+	{ "80000001.ecx", 0x80000001, 0, ECX, 0 },
+	{ "80000001.edx", 0x80000001, 0, EDX, 1u << 9 | 1u << 11 },
+	{ "d.0.eax", 0xd, 0, EAX, 0 },
+	{ "d.1.eax", 0xd, 1, EAX, 0 },
+	{ "80000007.edx", 0x80000007, 0, EDX, 0 },
+	{ "80000008.eax", 0x80000008, 0, EAX, 0xffff0000 },
+	{ "80000008.ebx", 0x80000008, 0, EBX, 0 },
+	{ "80000021.eax", 0x80000021, 0, EAX, 0 },
+	{ "40000001.eax", HYPERVISOR, 0, EAX, 0 },
+};
+
+void machine_features(struct machine *m)
+{
+	unsigned int r[4], i;
+
+	memset(m->vendor, 0, sizeof(m->vendor));
+	if (__get_cpuid(0, &r[EAX], &r[EBX], &r[ECX], &r[EDX])) {
+		memcpy(m->vendor, &r[EBX], 4);
+		memcpy(m->vendor + 4, &r[EDX], 4);
+		memcpy(m->vendor + 8, &r[ECX], 4);
+	}
+	for (i = 0; i < MACHINE_WORDS; i++) {
+		const struct word *w = &words[i];
+
+		m->words[i] = 0;
+		if (read_cpuid(w->leaf, w->subleaf, r))
+			m->words[i] = r[w->reg] & ~w->varying;
+	}
+}
+
+bool machine_same_cpu(const struct machine *image, const struct machine *here,
+		      char *why, unsigned int len)
+{
+	unsigned int i, at = 0;
+
+	if (memcmp(image->vendor, here->vendor, sizeof(here->vendor))) {
+		snprintf(why, len, "it has a CPU of %.12s, the image needs %.12s",
+			 here->vendor, image->vendor);
+		return false;
+	}
+	for (i = 0; i < MACHINE_WORDS; i++) {
+		uint32_t a = image->words[i], b = here->words[i];
+
+		if (a == b || at >= len)
+			continue;
+		at += (unsigned int)snprintf(why + at, len - at,
+			"%sCPUID %s is %#x, the image needs %#x (lacks %#x, has more %#x)",
+			at ? "; " : "its CPU has other features: ",
+			words[i].name, b, a, a & ~b, b & ~a);
+	}
+	return !at;
+}
+
+unsigned int machine_present_cpus(void)
+{
+	char *text = read_text("/sys/devices/system/cpu/present");
+	unsigned int n = 0, first, last;
+	const char *p = text;
+	int used;
+
+	while (p && *p) {
+		if (sscanf(p, "%u-%u%n", &first, &last, &used) == 2) {
+			n += last - first + 1;
+		} else {
+			if (sscanf(p, "%u%n", &first, &used) != 1)
+				break;
+			n++;
+		}
+		p += used;
+		if (*p == ',')
+			p++;
+	}
+	free(text);
+	return n ? n : online_cpus();
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct mem_range *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+unsigned int merge_ranges(struct mem_range *r, unsigned int n)
+{
+	unsigned int i, out = 0;
+
+	if (!n)
+		return 0;
+	qsort(r, n, sizeof(*r), by_start);
+	for (i = 1; i < n; i++) {
+		if (r[i].start <= r[out].end) {
+			if (r[i].end > r[out].end)
+				r[out].end = r[i].end;
+		} else {
+			r[++out] = r[i];
+		}
+	}
+	return out + 1;
+}
+
+int machine_ram(const char *iomem, struct mem_range **ranges)
+{
+	char *text = read_text(iomem ? iomem : "/proc/iomem");
+	char *line, *rest = text;
+	unsigned int n = 0, room = 0, whole = 0, i;
+
+	*ranges = NULL;
+	if (!text)
+		return -1;
+	while ((line = strsep(&rest, "\n"))) {
+		unsigned long long start, end;
+		int used = 0;
+
+		/* Indented lines are parts of others. */
+		if (*line == ' ' ||
+		    sscanf(line, "%llx-%llx : %n", &start, &end, &used) != 2 ||
+		    !used || strcmp(line + used, "System RAM"))
+			continue;
+		if (n == room) {
+			room = room ? 2 * room : 16;
+			*ranges = xrealloc(*ranges, room * sizeof(**ranges));
+		}
+		(*ranges)[n].start = start;
+		(*ranges)[n++].end = end + 1;
+	}
+	free(text);
+	/* What touches is one, though it be cut within a page. */
+	n = merge_ranges(*ranges, n);
+	for (i = 0; i < n; i++) {
+		uint64_t first = align_up((*ranges)[i].start, PAGE);
+		uint64_t last = (*ranges)[i].end / PAGE * PAGE;
+
+		if (first >= last)
+			continue;
+		(*ranges)[whole].start = first;
+		(*ranges)[whole++].end = last;
+	}
+	/* Only root is told the addresses; everybody else reads zeros. */
+	return whole ? (int)whole : -1;
+}
+
+uint64_t machine_ram_size(void)
+{
+	struct mem_range *ram;
+	uint64_t size = 0;
+	int i, n = machine_ram(NULL, &ram);
+
+	for (i = 0; i < n; i++)
+		size += ram[i].end - ram[i].start;
+	free(ram);
+	return size;
+}
+
+bool machine_ram_loadable(void)
+{
+	struct mem_range *ram;
+	int n = machine_ram(NULL, &ram);
+	bool can = n <= 0 || ram[n - 1].end - 1 <= UINTPTR_MAX;
+
+	free(ram);
+	return can;
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What is shown of long work: a live line on a terminal, else a line per step. */
+#include "common/kjump.h"
+
+#include <stdarg.h>
+#include <unistd.h>
+
+static bool on_terminal(void)
+{
+	static int known = -1;
+
+	if (known < 0)
+		known = isatty(STDOUT_FILENO);
+	return known;
+}
+
+void step(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	fflush(stdout);
+}
+
+void progress_begin(struct progress *p, const char *doing, uint64_t total)
+{
+	char size[32];
+
+	p->doing = doing;
+	p->total = total;
+	p->begun = now_seconds();
+	p->shown = p->begun;
+	if (!on_terminal())
+		step("%s %s", doing, human_size(total, size, sizeof(size)));
+}
+
+void progress_at(struct progress *p, uint64_t done)
+{
+	double now, spent, left;
+
+	if (!on_terminal())
+		return;
+	now = now_seconds();
+	if (now - p->shown < 0.25)
+		return;
+	p->shown = now;
+	spent = now - p->begun;
+	left = done ? spent * (double)(p->total - done) / (double)done : 0;
+	printf("\r%s %llu of %llu MB, %.0f MB/s, %.0f s left\033[K", p->doing,
+	       (unsigned long long)(done / MB),
+	       (unsigned long long)(p->total / MB),
+	       (double)done / MB / spent, left);
+	fflush(stdout);
+}
+
+void progress_end(struct progress *p)
+{
+	(void)p;
+	if (on_terminal()) {
+		printf("\r\033[K");
+		fflush(stdout);
+	}
+}

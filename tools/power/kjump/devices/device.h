@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Which device may be written to, and which devices there are. */
+#ifndef KJUMP_DEVICE_H
+#define KJUMP_DEVICE_H
+
+#include "image/image.h"
+
+/*
+ * Refuse a target that is in use or holds something that is neither nothing nor
+ * an image of ours. @busy: "MAJ:MIN,..." of devices somebody else uses, or NULL.
+ */
+int device_check(const char *path, const char *busy, bool force);
+/* The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below. */
+char *device_busy_list(bool direct);
+/* Take the first device off such a list (or NULL), false if there is none. */
+bool device_list_next(const char **list, dev_t *dev);
+/* KJ_REFUSED, with the name, if this kernel can write to a file system or swaps. */
+int device_none_written(void);
+/* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */
+int device_on_hardware(const char *path);
+/* The device file of a device this kernel has, or NULL; to be freed. */
+char *device_path(dev_t dev);
+
+/* Call @visit for each block device until it returns nonzero. */
+int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
+/*
+ * The block device that begins with the image of this id, in this state (0: in any),
+ * or NULL; to be freed. @likely, if not NULL, is looked at first.
+ */
+char *device_find_image(const char *id, enum image_state state, const char *likely);
+/* Wait until a device file @path is there, for @seconds. */
+bool device_wait(const char *path, double seconds);
+
+#endif

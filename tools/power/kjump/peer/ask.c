@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The first kernel's side: asking the peer to do something. */
+#include "common/machine.h"
+#include "devices/device.h"
+#include "peer/kexec.h"
+#include "peer/peer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int need_jump_support(void)
+{
+	if (!jump_supported())
+		return fail(KJ_FAILED, "this kernel cannot jump (no " KEXEC_JUMP_SYSFS
+			    "; it needs CONFIG_KEXEC_JUMP)");
+	if (geteuid())
+		return fail(KJ_FAILED, "only root may do this");
+	return shared_lock();
+}
+
+int need_view(void)
+{
+	char *modes;
+	int rc = need_jump_support();
+
+	if (rc)
+		return rc;
+	/* What is not to be written to a disk is not shown to a peer, either. */
+	modes = read_text("/sys/power/disk");
+	if (modes && strstr(modes, "[disabled]"))
+		rc = fail(KJ_REFUSED,
+			  "this kernel does not let its memory be saved: it was booted with nohibernate or hibernate=no, or secret memory (memfd_secret) or CXL memory is in use");
+	free(modes);
+	return rc;
+}
+
+uint64_t meminfo_bytes(const char *key)
+{
+	char *text = read_text("/proc/meminfo");
+	char *line = text ? strstr(text, key) : NULL;
+	uint64_t kb = line ? strtoull(line + strlen(key), NULL, 10) : 0;
+
+	free(text);
+	return kb * KB;
+}
+
+/* Memory kept for the peer is in no image of this kernel. */
+static uint64_t memory_of_peer(void)
+{
+	char *window = jump_file("image_window"), *line, *rest = window;
+	unsigned long long start, end;
+	uint64_t size = 0;
+
+	while ((line = strsep(&rest, "\n")))
+		if (sscanf(line, "%llx-%llx", &start, &end) == 2)
+			size += end + 1 - start;
+	free(window);
+	return size;
+}
+
+uint64_t memory_in_use(void)
+{
+	uint64_t all = machine_ram_size();
+	uint64_t unused = meminfo_bytes("MemFree:") + memory_of_peer();
+
+	if (!all)
+		all = meminfo_bytes("MemTotal:");
+	return all > unused ? all - unused : 0;
+}
+
+void peer_message(struct message *m, const char *action)
+{
+	message_clear(m);
+	message_add(m, "action", "%s", action);
+}
+
+int send_and_jump(struct message *m)
+{
+	char *disks = device_busy_list(true), *busy = device_busy_list(false);
+	struct message none;
+	int rc = KJ_OK;
+
+	/* Last, as there may be many. */
+	message_add(m, "disks", "%s", disks);
+	message_add(m, "busy", "%s", busy);
+	free(disks);
+	free(busy);
+	if (shared_size() < MESSAGE_SIZE)
+		rc = shared_resize(MESSAGE_SIZE);
+	if (!rc)
+		rc = message_send(m);
+	if (rc)
+		return rc;
+	rc = jump();
+	message_read(m);
+	message_clear(&none);
+	if (shared_size())
+		message_send(&none);
+	return rc;
+}
+
+int peer_ask(struct message *m)
+{
+	char *result, *text;
+	int rc = send_and_jump(m);
+
+	if (rc || jump_was_resumed())
+		return rc;
+	result = message_get(m, "result");
+	text = message_get(m, "text");
+	if (!result)
+		rc = fail(KJ_PEER,
+			  "the peer came back without an answer (does its initramfs run kjump serve?)");
+	else if (strcmp(result, "ok"))
+		rc = fail(KJ_PEER, "the peer failed: %s", text ? text : "it does not say why");
+	free(result);
+	free(text);
+	return rc;
+}
+
+int peer_name_device(const char *path, struct message *m)
+{
+	char id[2 * IMAGE_ID_LEN + 1];
+	struct image image;
+	uint64_t need = memory_in_use();
+	int rc = image_open(&image, path, true);
+
+	need += image_overhead(need);
+	if (!rc && image.room < need)
+		rc = fail(KJ_REFUSED,
+			  "%s is too small: it has %llu MB, and %llu MB of memory are in use",
+			  path, (unsigned long long)(image.room / MB),
+			  (unsigned long long)(need / MB + 1));
+	if (!rc) {
+		memset(&image.super, 0, sizeof(image.super));
+		image_new_id(image.super.id);
+		image_id_text(image.super.id, id);
+		message_add(m, "id", "%s", id);
+		message_add(m, "device", "%s", path);
+		message_add(m, "room", "%llu", (unsigned long long)image.room);
+		rc = image_write_super(&image, IMAGE_PREPARED);
+	}
+	image_close(&image);
+	return rc;
+}

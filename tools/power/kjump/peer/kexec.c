@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kexec_load(2), the jump, and what /sys/kernel/kexec_jump says. */
+#include "peer/kexec.h"
+
+#include <errno.h>
+#include <linux/reboot.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int kexec_load_call(unsigned long entry, unsigned long nr_segments,
+		    const struct kexec_segment *segments, unsigned long flags)
+{
+	if (!syscall(SYS_kexec_load, entry, nr_segments, segments, flags))
+		return 0;
+	return -errno;
+}
+
+void kexec_unload(void)
+{
+	kexec_load_call(0, 0, NULL, 0);
+}
+
+char *jump_file(const char *name)
+{
+	char *path = xasprintf(KEXEC_JUMP_SYSFS "%s", name);
+	char *text = read_text(path);
+
+	free(path);
+	return text ? text : xasprintf("%s", "");
+}
+
+bool jump_supported(void)
+{
+	return !access(KEXEC_JUMP_SYSFS, F_OK);
+}
+
+uint64_t jump_number(const char *name)
+{
+	char *text = jump_file(name);
+	uint64_t n = strtoull(text, NULL, 0);
+
+	free(text);
+	return n;
+}
+
+bool jump_loaded(void)
+{
+	return jump_number("image_entry");
+}
+
+bool jump_was_resumed(void)
+{
+	char *last = jump_file("last");
+	bool resumed = strstr(last, "resumed from an image");
+
+	free(last);
+	return resumed;
+}
+
+static int not_jumped(int error)
+{
+	char *last = jump_file("last");
+	int rc;
+
+	if (error == EOWNERDEAD)
+		rc = fail(KJ_PEER, "the other kernel died: %s", last);
+	else if (error == EPERM)
+		rc = fail(KJ_FAILED, "only root may jump");
+	else if (error == EINVAL && !jump_loaded())
+		rc = fail(KJ_NONE, "nothing to jump to is loaded; see kjump load --help");
+	else
+		rc = fail(KJ_FAILED, "the jump failed: %s (last: %s; the kernel log says more)",
+			  strerror(error), last);
+	free(last);
+	return rc;
+}
+
+int jump(void)
+{
+	char *last;
+	int rc = KJ_OK;
+
+	fflush(stdout);
+	sync();
+	if (reboot(LINUX_REBOOT_CMD_KEXEC))
+		return not_jumped(errno);
+	last = jump_file("last");
+	if (!strncmp(last, "test at", 7))
+		rc = fail(KJ_FAILED, "not jumped: a %s (/sys/power/pm_test is set)", last);
+	free(last);
+	return rc;
+}

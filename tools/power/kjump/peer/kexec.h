@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* kexec_load(2), the jump, and what /sys/kernel/kexec_jump says. */
+#ifndef KJUMP_KEXEC_H
+#define KJUMP_KEXEC_H
+
+#include "common/kjump.h"
+
+#define KEXEC_JUMP_SYSFS	"/sys/kernel/kexec_jump/"
+#define KEXEC_SEGMENTS_MAX	16
+
+#define KEXEC_PRESERVE_CONTEXT	0x002ul
+#define KEXEC_LOAD_MORE		0x100ul
+#define KEXEC_LOAD_CONTINUE	0x200ul
+
+/* As the kernel takes it. */
+struct kexec_segment {
+	const void *buf;
+	size_t bufsz;
+	unsigned long mem;
+	size_t memsz;
+};
+
+int kexec_load_call(unsigned long entry, unsigned long nr_segments,
+		    const struct kexec_segment *segments, unsigned long flags);
+void kexec_unload(void);
+
+/* A file of /sys/kernel/kexec_jump, "" if it is not there. To be freed. */
+char *jump_file(const char *name);
+bool jump_supported(void);
+uint64_t jump_number(const char *name);
+/* Whether something to jump to is loaded. */
+bool jump_loaded(void);
+
+/*
+ * Jump. KJ_OK when somebody jumped back here; KJ_PEER if the other kernel died;
+ * otherwise it was not left or not reached, and why is in fail_text().
+ */
+int jump(void);
+/* After jump(): this kernel was brought back from an image. */
+bool jump_was_resumed(void);
+
+#endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Loading the second kernel with the stock kexec tool. */
+#include "peer/kexec.h"
+#include "peer/peer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int run_kexec(const char *what, char **argv)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		return fail(KJ_FAILED, "%s: %s", argv[0], strerror(errno));
+	if (!child) {
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+		execv(argv[0], argv);
+		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return fail(KJ_FAILED, "%s: %s", argv[0], strerror(errno));
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return fail(KJ_FAILED, "%s could not load %s (it and the kernel log say why)",
+			    argv[0], what);
+	return KJ_OK;
+}
+
+static void drop_cached(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+}
+
+int peer_load(struct conf *conf)
+{
+	char *own, *line, *argv[9];
+	unsigned int i = 0, n;
+	int rc = conf_complete(conf);
+
+	if (!rc)
+		rc = choose_window(conf);
+	if (rc)
+		return rc;
+	own = read_text("/proc/cmdline");
+	line = peer_command_line(own ? own : "", conf->append);
+	free(own);
+	argv[i++] = xasprintf("%s", conf->kexec);
+	argv[i++] = xasprintf("--load-preserve-context");
+	/* It would hash all of the window twice, most of it zeros. */
+	argv[i++] = xasprintf("--no-checks");
+	argv[i++] = xasprintf("%s", conf->kernel);
+	argv[i++] = xasprintf("--mem-min=%#llx", WINDOW_START);
+	argv[i++] = xasprintf("--mem-max=%#llx", (unsigned long long)conf->window - 1);
+	argv[i++] = xasprintf("--initrd=%s", conf->initrd);
+	argv[i++] = xasprintf("--append=%s", line);
+	n = i;
+	argv[i] = NULL;
+	step("loading %s with %s", conf->kernel, conf->initrd);
+	rc = run_kexec(conf->kernel, argv);
+	/* kexec has read them; they would only be saved with all else. */
+	drop_cached(conf->kernel);
+	drop_cached(conf->initrd);
+	for (i = 0; i < n; i++)
+		free(argv[i]);
+	free(line);
+	return rc;
+}
+
+int have_peer(struct conf *conf)
+{
+	return jump_loaded() ? KJ_OK : peer_load(conf);
+}

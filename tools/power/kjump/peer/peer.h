@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The second kernel: loaded, asked to do something, doing it. */
+#ifndef KJUMP_PEER_H
+#define KJUMP_PEER_H
+
+#include "common/conf.h"
+#include "peer/shared.h"
+
+/*
+ * What a message's action can be. The peer's reply has result=ok or error, text=,
+ * and for what was saved bytes=, image= (lengths) and seconds=.
+ */
+#define ACTION_READY		"ready"
+#define ACTION_SWITCH		"switch"
+#define ACTION_HIBERNATE	"hibernate"
+#define ACTION_SNAPSHOT		"snapshot"
+
+/* The window begins above what firmware and boot loaders use. */
+#define WINDOW_START	MB
+/* It ends here, or further if that is needed. */
+#define WINDOW_DEFAULT	(64 * MB)
+
+/* window.c: as large as needed where nothing else is asked for, and never smaller. */
+int choose_window(struct conf *conf);
+
+/* load.c */
+int peer_load(struct conf *conf);
+/* The peer, loaded if it is not yet. */
+int have_peer(struct conf *conf);
+/* Run the kexec tool; what it says goes to our standard error. */
+int run_kexec(const char *what, char **argv);
+
+/* command_line.c: what the peer needs to know of the first kernel: the words after its own. */
+char *peer_command_line(const char *own, const char *append);
+
+/* ask.c: the first kernel's side */
+int need_jump_support(void);
+/* To jump, and to have this system's memory looked at by the peer. */
+int need_view(void);
+/* A line of /proc/meminfo, @key with its colon. */
+uint64_t meminfo_bytes(const char *key);
+/* Memory an image may take: all RAM but what is free. */
+uint64_t memory_in_use(void);
+/* A message with an action and what every message has. */
+void peer_message(struct message *m, const char *action);
+/* Jump with a message. What it asks for is not to be done at a later jump. */
+int send_and_jump(struct message *m);
+/*
+ * Jump with a message and wait for the answer. KJ_OK: it is in @m, and it is no
+ * error; or this system was resumed from an image, see jump_was_resumed().
+ */
+int peer_ask(struct message *m);
+/* Write a superblock that names @path for the peer; the name goes to @m. */
+int peer_name_device(const char *path, struct message *m);
+
+/*
+ * serve.c, the peer's side: do what the first kernel asks for and jump back, again and
+ * again (@back_first: after having jumped back), until it leaves the machine to this one.
+ */
+int peer_serve(bool back_first);
+
+#endif

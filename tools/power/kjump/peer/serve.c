@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The peer's side: doing what the first kernel asks for, and going back. */
+#include "devices/device.h"
+#include "peer/kexec.h"
+#include "peer/peer.h"
+#include "peer/vmcore.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+/* Going back can fail for a moment: a device that is busy, an event that woke us. */
+#define RETRY_SECONDS	1
+
+/* Disks are found in the background while the peer boots. */
+#define DEVICE_SECONDS	30
+
+/* --- going back --------------------------------------------------------- */
+
+/* The image that leads back stays loaded; only the first time it must be made. */
+static int load_way_back(void)
+{
+	struct kexec_segment none = { 0 };
+	unsigned long entry;
+	int error;
+
+	if (jump_loaded())
+		return KJ_OK;
+	entry = (unsigned long)jump_number("jump_back_entry");
+	if (!entry)
+		return fail(KJ_NONE, "this kernel was not jumped to: there is no way back");
+	error = kexec_load_call(entry, 1, &none, KEXEC_PRESERVE_CONTEXT);
+	return error ? fail(KJ_FAILED, "loading the way back: %s (the kernel log says more)",
+			    strerror(-error)) : KJ_OK;
+}
+
+static int go_back(void)
+{
+	int rc = load_way_back();
+
+	if (!rc)
+		rc = saved_disown();
+	return rc ? rc : jump();
+}
+
+/* --- doing it ----------------------------------------------------------- */
+
+/*
+ * By the name the first kernel wrote on it: device names may differ here. Where
+ * it was there is looked first, as opening a disk may wait for its controller.
+ */
+static int open_by_id(const char *id, const char *likely, struct image *image)
+{
+	double until = now_seconds() + DEVICE_SECONDS;
+	char *path;
+	int rc;
+
+	while (!(path = device_find_image(id, IMAGE_PREPARED, likely))) {
+		if (now_seconds() >= until)
+			return fail(KJ_FAILED,
+				    "the peer does not find the device (has its kernel the driver?)");
+		usleep(50 * 1000);
+	}
+	rc = image_open(image, path, true);
+	free(path);
+	return rc ? rc : image_read_super(image);
+}
+
+static int save_as_asked(const struct message *m, struct message *reply,
+			 enum image_state final)
+{
+	char *id = message_get(m, "id"), *compress = message_get(m, "compress");
+	char *device = message_get(m, "device"), *disks = message_get(m, "disks");
+	uint64_t room = message_number(m, "room");
+	uint32_t algorithm = IMAGE_COMPRESS_DEFAULT;
+	struct image image = { .fd = -1 };
+	struct save_result result;
+	int rc;
+
+	if (compress)
+		image_algorithm(compress, &algorithm);
+	if (id) {
+		rc = open_by_id(id, device, &image);
+	} else {
+		rc = shared_image(&image);
+		image_new_id(image.super.id);
+	}
+	image.final = final;
+	image.disks = disks;
+	/* The partition table may have been changed since this kernel read it. */
+	if (room && image.room > room)
+		image.room = room;
+	if (!rc)
+		rc = save_vmcore(VMCORE, &image, algorithm, &result);
+	if (!rc) {
+		message_add(reply, "bytes", "%llu", (unsigned long long)result.data_bytes);
+		message_add(reply, "image", "%llu", (unsigned long long)result.image_size);
+		message_add(reply, "seconds", "%.2f", result.seconds);
+	} else if (!id && rc == KJ_REFUSED) {
+		message_add(reply, "too_small", "1");
+	}
+	image_close(&image);
+	free(disks);
+	free(id);
+	free(compress);
+	free(device);
+	return rc;
+}
+
+static void power_off(const struct message *m, const struct message *saved)
+{
+	char *after = message_get(m, "after"), *took = message_get(saved, "seconds");
+	bool again = after && !strcmp(after, "reboot");
+	char size[32], packed[32];
+
+	human_size(message_number(saved, "bytes"), size, sizeof(size));
+	human_size(message_number(saved, "image"), packed, sizeof(packed));
+	step("saved %s as %s in %s s; %s", size, packed, took ? took : "?",
+	     again ? "rebooting" : "powering off");
+	free(after);
+	free(took);
+	sync();
+	reboot(again ? RB_AUTOBOOT : RB_POWER_OFF);
+	/* No way to power off: the image is complete, so nothing may run on. */
+	reboot(RB_HALT_SYSTEM);
+	for (;;)
+		pause();
+}
+
+/* Returns whether to go back; false leaves the machine to whoever is here. */
+static bool serve_once(void)
+{
+	struct message m, reply;
+	char *action, *busy, *disks;
+	bool back = true;
+	int rc = KJ_OK;
+
+	fail_clear();
+	if (message_read(&m) && shared_size())
+		rc = fail(KJ_FAILED, "the peer cannot read what it is to do");
+	action = message_get(&m, "action");
+	busy = message_get(&m, "busy");
+	disks = message_get(&m, "disks");
+	message_clear(&reply);
+	if (rc) {
+		/* Back, with that answer. */
+	} else if (!action || !strcmp(action, ACTION_SWITCH)) {
+		back = false;
+	} else if (!strcmp(action, ACTION_HIBERNATE)) {
+		rc = save_as_asked(&m, &reply, IMAGE_COMPLETE);
+		if (!rc)
+			power_off(&m, &reply);
+	} else if (!strcmp(action, ACTION_SNAPSHOT)) {
+		rc = save_as_asked(&m, &reply, IMAGE_SNAPSHOT);
+	} else if (strcmp(action, ACTION_READY)) {
+		rc = fail(KJ_FAILED, "the peer does not know the action %s", action);
+	}
+	message_add(&reply, "result", rc ? "error" : "ok");
+	if (rc) {
+		message_add(&reply, "text", "%s", fail_text());
+		fprintf(stderr, "kjump: %s\n", fail_text());
+	}
+	/* Kept for kjump save by hand. */
+	if (disks)
+		message_add(&reply, "disks", "%s", disks);
+	if (busy)
+		message_add(&reply, "busy", "%s", busy);
+	if (shared_size())
+		message_send(&reply);
+	fail_clear();
+	free(action);
+	free(busy);
+	free(disks);
+	return back;
+}
+
+/* Nobody may be there to try again, and the first kernel waits. */
+static int go_back_at_last(void)
+{
+	for (;;) {
+		int rc = go_back();
+
+		if (!rc || rc == KJ_NONE || rc == KJ_REFUSED)
+			return rc;
+		fprintf(stderr, "kjump: %s; trying again\n", fail_text());
+		fail_clear();
+		sleep(RETRY_SECONDS);
+	}
+}
+
+int peer_serve(bool back_first)
+{
+	int rc = need_jump_support();
+
+	if (!rc && !jump_number("jump_back_entry"))
+		rc = fail(KJ_NONE,
+			  "this kernel was not jumped to: nobody to serve or to go back to");
+	if (!rc && back_first)
+		rc = go_back();
+
+	while (!rc && serve_once())
+		rc = go_back_at_last();
+	return rc;
+}

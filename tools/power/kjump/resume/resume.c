@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+/* From an image to the system that was saved in it. */
+#include "image/image.h"
+#include "peer/kexec.h"
+#include "resume/resume.h"
+
+#include <errno.h>
+#include <linux/elf-em.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* --- is it for this machine --------------------------------------------- */
+
+static uint32_t own_machine(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && !strcmp(u.machine, "x86_64") ? EM_X86_64 : EM_386;
+}
+
+static int another_machine(const struct image *image, const char *why)
+{
+	return fail(KJ_BAD_IMAGE, "%s: from another machine: %s", image->path, why);
+}
+
+static int compare_ram(const struct image *image)
+{
+	const struct index *index = &image->index;
+	struct mem_range *has = NULL, *needs = xalloc(index->nr_loads * sizeof(*needs));
+	int n = machine_ram(NULL, &has), i, rc = KJ_OK;
+	unsigned int m;
+	char why[256];
+
+	for (m = 0; m < index->nr_loads; m++) {
+		needs[m].start = index->loads[m].paddr;
+		needs[m].end = index->loads[m].paddr + index->loads[m].memsz;
+	}
+	m = merge_ranges(needs, index->nr_loads);
+	if (n < 0)
+		rc = fail(KJ_FAILED, "cannot read the memory map of this machine from /proc/iomem");
+	for (i = 0; !rc && (i < n || i < (int)m); i++) {
+		static const struct mem_range none;
+		const struct mem_range *h = i < n ? &has[i] : &none;
+		const struct mem_range *w = i < (int)m ? &needs[i] : &none;
+
+		if (h->start == w->start && h->end == w->end)
+			continue;
+		snprintf(why, sizeof(why),
+			 "it has RAM at %#llx-%#llx where the image needs %#llx-%#llx",
+			 (unsigned long long)h->start, (unsigned long long)h->end,
+			 (unsigned long long)w->start, (unsigned long long)w->end);
+		rc = another_machine(image, why);
+	}
+	free(has);
+	free(needs);
+	return rc;
+}
+
+int restore_check_machine(const struct image *image)
+{
+	const struct machine *m = &image->index.machine;
+	struct machine here = { .nr_cpus = machine_present_cpus() };
+	char why[512];
+
+	if (image->super.machine != own_machine())
+		return another_machine(image, own_machine() == EM_386 ?
+			"this kernel is i386, the image x86_64" :
+			"this kernel is x86_64, the image i386");
+	if (!image->super.entry)
+		return fail(KJ_BAD_IMAGE, "%s: no preserved kernel: it has no entry", image->path);
+	if (m->nr_cpus != here.nr_cpus) {
+		snprintf(why, sizeof(why), "it has %u CPUs, the image needs %u",
+			 here.nr_cpus, m->nr_cpus);
+		return another_machine(image, why);
+	}
+	machine_features(&here);
+	if (!machine_same_cpu(m, &here, why, sizeof(why)))
+		return another_machine(image, why);
+	return compare_ram(image);
+}
+
+/* --- loading it --------------------------------------------------------- */
+
+#define BUSY_TRIES	100
+
+struct loader {
+	struct image *image;
+	struct kexec_segment segments[KEXEC_SEGMENTS_MAX];
+	unsigned int nr_segments;
+	bool begun;
+	/* Where in the core file the next data belong. */
+	struct extent_cursor cursor;
+	uint64_t offset, left;
+	uint32_t load;			/* the PT_LOAD used last */
+};
+
+static int load_failed(int error)
+{
+	switch (error) {
+	case -EPERM:
+		return fail(KJ_FAILED, "loading: only root may, and not under lockdown");
+	case -EBUSY:
+		return fail(KJ_FAILED, "loading: another process is loading an image");
+	case -ENOMEM:
+		return fail(KJ_FAILED,
+			    "loading: memory does not suffice; restore from a kernel that uses less");
+	case -EINVAL:
+		return fail(KJ_FAILED,
+			    "loading: the kernel refused the image (see its log); has it CONFIG_KEXEC_JUMP?");
+	}
+	return fail(KJ_FAILED, "loading: %s (the kernel log says more)", strerror(-error));
+}
+
+static int load_call(struct loader *l, bool more)
+{
+	unsigned long flags = KEXEC_PRESERVE_CONTEXT;
+	int tries, error;
+
+	flags |= l->begun ? KEXEC_LOAD_CONTINUE : 0;
+	flags |= more ? KEXEC_LOAD_MORE : 0;
+	for (tries = 0; tries < BUSY_TRIES; tries++) {
+		error = kexec_load_call(more ? 0 : (unsigned long)l->image->super.entry,
+					l->nr_segments, l->segments, flags);
+		/* Who else is at work with kexec is done soon; the load is not lost. */
+		if (error != -EBUSY || !l->begun)
+			break;
+		usleep(10 * 1000);
+	}
+	l->nr_segments = 0;
+	l->begun = true;
+	return error ? load_failed(error) : KJ_OK;
+}
+
+static int add_segment(struct loader *l, const void *buf, uint64_t paddr, uint64_t length)
+{
+	struct kexec_segment *s = l->nr_segments ? &l->segments[l->nr_segments - 1] : NULL;
+	int rc;
+
+	if (paddr + length - 1 > UINTPTR_MAX)
+		return fail(KJ_BAD_IMAGE, "%s: memory above 4 GB cannot be loaded by this kernel",
+			    l->image->path);
+	/* What continues the last one in memory as in the buffer needs no other. */
+	if (s && s->mem + s->memsz == paddr &&
+	    (buf ? s->buf && (const char *)s->buf + s->bufsz == buf : !s->buf)) {
+		s->memsz += (size_t)length;
+		s->bufsz += buf ? (size_t)length : 0;
+		return KJ_OK;
+	}
+	if (l->nr_segments == KEXEC_SEGMENTS_MAX) {
+		rc = load_call(l, true);
+		if (rc)
+			return rc;
+	}
+	s = &l->segments[l->nr_segments++];
+	s->buf = buf;
+	s->bufsz = buf ? (size_t)length : 0;
+	s->mem = (unsigned long)paddr;
+	s->memsz = (size_t)length;
+	return KJ_OK;
+}
+
+static int by_paddr(const void *a, const void *b)
+{
+	const struct load_range *x = a, *y = b;
+
+	return x->paddr < y->paddr ? -1 : x->paddr > y->paddr;
+}
+
+/*
+ * Tell the kernel of all memory first, ascending: what is free there now it can
+ * fill in place.
+ */
+static int announce(struct loader *l)
+{
+	const struct index *index = &l->image->index;
+	struct load_range *loads = xalloc(index->nr_loads * sizeof(*loads));
+	uint32_t i;
+	int rc = KJ_OK;
+
+	memcpy(loads, index->loads, index->nr_loads * sizeof(*loads));
+	qsort(loads, index->nr_loads, sizeof(*loads), by_paddr);
+	for (i = 0; !rc && i < index->nr_loads; i++) {
+		uint64_t from = loads[i].offset, to = from + loads[i].filesz;
+		struct extent_cursor cursor;
+		uint64_t offset, length;
+
+		extents_rewind(&cursor, &index->extents);
+		while (!rc && extents_next(&cursor, &offset, &length)) {
+			uint64_t start = offset > from ? offset : from;
+			uint64_t end = offset + length < to ? offset + length : to;
+
+			if (offset >= to)
+				break;
+			if (start < end)
+				rc = add_segment(l, NULL, loads[i].paddr + (start - from),
+						 end - start);
+		}
+	}
+	free(loads);
+	return !rc && l->nr_segments ? load_call(l, true) : rc;
+}
+
+static bool within(const struct load_range *load, uint64_t offset)
+{
+	return offset >= load->offset && offset - load->offset < load->filesz;
+}
+
+/*
+ * The PT_LOAD at @offset, NULL for the file's headers; *length shrinks to what
+ * is all in it, or all before the next one.
+ */
+static const struct load_range *load_at(struct loader *l, uint64_t offset, size_t *length)
+{
+	const struct index *index = &l->image->index;
+	uint32_t i;
+
+	if (!within(&index->loads[l->load], offset)) {
+		for (i = 0; i < index->nr_loads; i++) {
+			uint64_t begin = index->loads[i].offset;
+
+			if (within(&index->loads[i], offset))
+				break;
+			if (begin > offset && *length > begin - offset)
+				*length = (size_t)(begin - offset);
+		}
+		if (i == index->nr_loads)
+			return NULL;
+		l->load = i;
+	}
+	if (*length > index->loads[l->load].filesz - (offset - index->loads[l->load].offset))
+		*length = (size_t)(index->loads[l->load].filesz -
+				   (offset - index->loads[l->load].offset));
+	return &index->loads[l->load];
+}
+
+static int load_data(void *ctx, uint64_t data_offset, const void *data, size_t length)
+{
+	struct loader *l = ctx;
+	const char *from = data;
+	int rc = KJ_OK;
+
+	(void)data_offset;
+	while (length && !rc) {
+		const struct load_range *load;
+		size_t n = length;
+
+		if (!l->left && !extents_next(&l->cursor, &l->offset, &l->left))
+			return fail(KJ_BAD_IMAGE, "%s: damaged (more data than the index has)",
+				    l->image->path);
+		if (n > l->left)
+			n = (size_t)l->left;
+		load = load_at(l, l->offset, &n);
+		/* Announced memory is zero already. */
+		if (load && !is_zero(from, n))
+			rc = add_segment(l, from, load->paddr + (l->offset - load->offset), n);
+		l->offset += n;
+		l->left -= n;
+		from += n;
+		length -= n;
+	}
+	/* The buffer is the next chunk's after this. */
+	return !rc && l->nr_segments ? load_call(l, true) : rc;
+}
+
+int restore_load(struct image *image)
+{
+	struct loader l = { .image = image };
+	int rc;
+
+	rc = announce(&l);
+	if (rc)
+		return rc;
+	extents_rewind(&l.cursor, &image->index.extents);
+	rc = image_unpack(image, load_data, &l, "loading");
+	return rc ? rc : load_call(&l, false);
+}
+
+static int only_check(void *ctx, uint64_t data_offset, const void *data, size_t length)
+{
+	(void)ctx;
+	(void)data_offset;
+	(void)data;
+	(void)length;
+	return KJ_OK;
+}
+
+int restore_check_data(struct image *image)
+{
+	return image_unpack(image, only_check, NULL, "checking");
+}
+
+/*
+ * Used is on the disk before the jump: whatever happens from then on, nobody
+ * resumes it a second time. If we are still here afterwards, nobody did.
+ */
+int restore_jump(struct image *image)
+{
+	int rc;
+
+	/* To be interrupted in between would lose it. */
+	hold_signals();
+	rc = image_write_super(image, IMAGE_USED);
+	if (!rc) {
+		rc = jump();
+		if (!rc)
+			rc = fail(KJ_PEER, "the resumed system jumped back here");
+	}
+	if (rc != KJ_PEER) {
+		kexec_unload();
+		if (image_write_super(image, IMAGE_COMPLETE))
+			fprintf(stderr, "kjump: %s: cannot be marked complete again\n",
+				image->path);
+	}
+	return rc;
+}

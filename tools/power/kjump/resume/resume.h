@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The steps of a restore. */
+#ifndef KJUMP_RESTORE_H
+#define KJUMP_RESTORE_H
+
+#include "image/image.h"
+
+int restore_check_machine(const struct image *image);
+/* Read everything, load nothing. */
+int restore_check_data(struct image *image);
+int restore_load(struct image *image);
+/* Returns only if the system was not resumed. */
+int restore_jump(struct image *image);
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kjump save */
+#include "common/cli.h"
+#include "common/conf.h"
+#include "devices/device.h"
+#include "image/image.h"
+#include "peer/shared.h"
+#include "peer/vmcore.h"
+#include "verbs/verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_COMPRESS };
+
+static const char save_help[] =
+	"kjump save [--force] [--compress=lz4|zstd|none] TARGET\n\n"
+	"In a kernel that was jumped to: save the kernel that jumped, an image of it,\n"
+	"to TARGET: a partition of its own, or a file. Then power off, and at the next\n"
+	"boot \"kjump restore\" resumes it. Or go back with \"kjump back\": then the image is\n"
+	"marked as a snapshot, to look at, not to resume.\n\n"
+	"  --force      overwrite what is on TARGET, whatever it is; not if it is in use\n"
+	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
+
+static int save_to(const char *from, const char *target, uint32_t algorithm, const char *disks)
+{
+	bool is_new = access(target, F_OK);
+	struct save_result result;
+	struct image image;
+	char size[32], packed[32];
+	int rc = image_open(&image, target, true);
+
+	if (!rc) {
+		image_new_id(image.super.id);
+		image.disks = disks;
+		rc = save_vmcore(from, &image, algorithm, &result);
+	}
+	if (!rc && !strcmp(from, VMCORE)) {
+		rc = saved_note(&image);
+		/* Then nobody would mark it when its system goes on. */
+		if (rc)
+			image_write_super(&image, IMAGE_SNAPSHOT);
+	}
+	/* A file that was not there before is not left behind in pieces. */
+	if (rc && is_new && image.fd >= 0)
+		unlink(target);
+	image_close(&image);
+	if (rc)
+		return rc;
+	step("saved %s as %s in %.2f s", human_size(result.data_bytes, size, sizeof(size)),
+	     human_size(result.image_size, packed, sizeof(packed)), result.seconds);
+	return KJ_OK;
+}
+
+/* Without a word from the first kernel, what is on a device may be mounted there. */
+static int check_unknown(const char *target)
+{
+	int rc = device_check(target, NULL, false);
+
+	if (rc != KJ_REFUSED)
+		return rc;
+	fail_clear();
+	return fail(KJ_REFUSED,
+		    "%s may be in use by the preserved kernel, which did not say what it uses: jump with kjump switch, or clear the first 128 KB of %s by other means",
+		    target, target);
+}
+
+int verb_save(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "compress", required_argument, NULL, OPT_COMPRESS },
+		{ "from", required_argument, NULL, OPT_FROM },	/* for tests */
+		{ NULL }
+	};
+	const char *from = VMCORE;
+	struct message message;
+	struct vmcore core;
+	bool force = false;
+	struct conf conf;
+	char *busy, *disks;
+	int c, rc = conf_read(&conf);
+
+	if (rc)
+		return rc;
+	while ((c = next_option(argc, argv, options, save_help)) >= 0) {
+		if (c == OPT_FORCE)
+			force = true;
+		else if (c == OPT_FROM)
+			from = optarg;
+		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
+			return usage(argv[0], "no way to compress: \"%s\"", optarg);
+	}
+	rc = check_arguments(argc, argv, 1, 1);
+	if (rc)
+		return rc;
+	/* That there is something to save is known before the target is looked at. */
+	rc = vmcore_open(&core, from);
+	vmcore_close(&core);
+	if (rc)
+		return rc;
+	hold_signals();
+	message_read(&message);
+	busy = message_get(&message, "busy");
+	disks = message_get(&message, "disks");
+	rc = device_check(argv[optind], busy, force);
+	if (!rc && force && !busy && !strcmp(from, VMCORE))
+		rc = check_unknown(argv[optind]);
+	if (!rc)
+		rc = save_to(from, argv[optind], conf.compress, disks);
+	free(busy);
+	free(disks);
+	return rc;
+}

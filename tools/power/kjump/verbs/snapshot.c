@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kjump snapshot */
+#include "common/cli.h"
+#include "devices/device.h"
+#include "peer/kexec.h"
+#include "peer/peer.h"
+#include "verbs/verbs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+/* More than the kernel insists on when memory is to be shared. */
+#define KEPT_FREE	(20 * MB)
+
+enum { OPT_FORCE = OPT_FIRST, OPT_COMPRESS, OPT_VIA };
+
+static const char snapshot_help[] =
+	"kjump snapshot [--via=DEVICE] [--force] [--compress=lz4|zstd|none] FILE\n\n"
+	"Write the memory of this system as it is at one moment to FILE, an ELF core file\n"
+	"that crash, drgn and makedumpfile read, and go on. FILE may be on any file system.\n\n"
+	"The peer saves the memory, compressed, where this system does not look meanwhile:\n"
+	"  - in memory kept free for it, if there is enough (the default): fastest; the\n"
+	"    image, about half of what is in use, must fit into free memory;\n"
+	"  - on DEVICE, a partition that nothing else uses, with --via: for when memory is\n"
+	"    too small or too full.\n"
+	"FILE is written from that after the system goes on again. The peer stays loaded:\n"
+	"the next snapshot need not boot it.\n\n"
+	"  --force      replace FILE, and what is on DEVICE\n"
+	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
+
+/* Enough for most, and leave something for the system to go on with. */
+static int share_for_image(void)
+{
+	uint64_t in_use, want, unused, keep;
+
+	/* What an earlier one that was killed has left. */
+	if (shared_size() > MESSAGE_SIZE && shared_resize(0))
+		return KJ_FAILED;
+	in_use = memory_in_use();
+	want = in_use / 8 * 5 + 8 * MB;
+	unused = meminfo_bytes("MemAvailable:");
+	keep = unused / 8 + KEPT_FREE;
+	unused = unused > keep ? unused - keep : 0;
+	if (want > unused)
+		want = unused;
+	/* No image is smaller than that. What the kernel calls available need not all be of use. */
+	for (; want >= in_use / 16; want = want / 4 * 3) {
+		fail_clear();
+		if (!shared_resize(want / PAGE * PAGE + MESSAGE_SIZE))
+			return KJ_OK;
+	}
+	fail_clear();
+	return fail(KJ_REFUSED,
+		    "there is no free memory for an image of %llu MB in use; use --via=DEVICE",
+		    (unsigned long long)(in_use / MB));
+}
+
+/* The file system must have room for what is in use. */
+static int check_space(const char *file)
+{
+	char *dir = xasprintf("%s", file), *slash = strrchr(dir, '/');
+	uint64_t need = memory_in_use(), room;
+	struct statvfs st;
+	int rc = KJ_OK;
+
+	if (slash)
+		slash[slash == dir] = 0;
+	if (statvfs(slash ? dir : ".", &st)) {
+		rc = fail(KJ_FAILED, "%s: %s", slash ? dir : ".", strerror(errno));
+	} else {
+		room = (uint64_t)st.f_bavail * st.f_frsize;
+		if (room < need)
+			rc = fail(KJ_REFUSED,
+				  "%s: the file system has %llu MB free, the dump may need %llu MB",
+				  file, (unsigned long long)(room / MB),
+				  (unsigned long long)(need / MB + 1));
+	}
+	free(dir);
+	return rc;
+}
+
+/* Goes on while this system stands still; by the real-time clock, in seconds. */
+static double time_since_boot(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static int ask_for_snapshot(struct message *m, bool shared)
+{
+	double still = time_since_boot();
+	char packed[32], size[32], *took;
+	int rc = peer_ask(m);
+
+	still = time_since_boot() - still;
+	if (rc) {
+		if (shared && message_number(m, "too_small")) {
+			fail_clear();
+			return fail(KJ_REFUSED,
+				    "the image does not fit into %llu MB of free memory; use --via=DEVICE",
+				    (unsigned long long)(shared_size() / MB));
+		}
+		return rc;
+	}
+	took = message_get(m, "seconds");
+	human_size(message_number(m, "bytes"), size, sizeof(size));
+	human_size(message_number(m, "image"), packed, sizeof(packed));
+	step("the system stood still for %.1f s, %s s of it for saving %s as %s", still,
+	     took ? took : "?", size, packed);
+	free(took);
+	return KJ_OK;
+}
+
+static int write_dump(const char *via, const char *file, bool force)
+{
+	struct image image;
+	int rc = via ? image_open(&image, via, false) : shared_image(&image);
+
+	if (!rc)
+		rc = image_read_all(&image, false);
+	if (!rc)
+		rc = extract_image(&image, file, force);
+	image_close(&image);
+	return rc;
+}
+
+int verb_snapshot(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "via", required_argument, NULL, OPT_VIA },
+		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "compress", required_argument, NULL, OPT_COMPRESS },
+		{ NULL }
+	};
+	const char *via = NULL, *file;
+	bool force = false;
+	struct message m;
+	struct conf conf;
+	int c, rc = conf_read(&conf);
+
+	if (rc)
+		return rc;
+	while ((c = next_option(argc, argv, options, snapshot_help)) >= 0) {
+		if (c == OPT_FORCE)
+			force = true;
+		else if (c == OPT_VIA)
+			via = optarg;
+		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
+			return usage(argv[0], "no way to compress: \"%s\"", optarg);
+	}
+	rc = check_arguments(argc, argv, 1, 1);
+	if (rc)
+		return rc;
+	file = argv[optind];
+	rc = extract_check_file(file, force);
+	if (!rc && via)
+		rc = device_check(via, NULL, force);
+	if (!rc && via)
+		rc = device_on_hardware(via);
+	if (!rc)
+		rc = need_view();
+	if (!rc)
+		rc = check_space(file);
+	if (!rc)
+		rc = have_peer(&conf);
+	if (rc)
+		return rc;
+	peer_message(&m, ACTION_SNAPSHOT);
+	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
+	hold_signals();
+	rc = via ? shared_resize(MESSAGE_SIZE) : share_for_image();
+	if (!rc && via)
+		rc = peer_name_device(via, &m);
+	if (!rc)
+		rc = check_interrupted();
+	if (!rc)
+		rc = ask_for_snapshot(&m, !via);
+	if (!rc)
+		rc = write_dump(via, file, force);
+	if (!via && shared_size() > MESSAGE_SIZE && shared_resize(0) && !rc)
+		rc = KJ_FAILED;
+	if (!rc)
+		step("%s is written", file);
+	return rc;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kjump switch */
+#include "common/cli.h"
+#include "devices/device.h"
+#include "peer/kexec.h"
+#include "peer/peer.h"
+#include "verbs/verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char switch_help[] =
+	"kjump switch\n\n"
+	"Jump to the peer that kjump load has loaded, and leave it to its shell. Returns\n"
+	"when somebody jumps back there (kjump back).\n";
+
+/*
+ * Images that kjump save has made in the peer and did not mark: it died, or was left
+ * by other means than kjump back.
+ */
+static void disown_saved(const struct message *m)
+{
+	char *ids = message_get(m, MESSAGE_SAVED), *rest = ids, *id;
+	char *before = xasprintf("%s", fail_text());
+
+	while ((id = strsep(&rest, ","))) {
+		char *path = device_find_image(id, 0, NULL);
+
+		fail_clear();
+		if (!path)
+			fail(KJ_NONE, "it is not the first thing on any block device");
+		if (!path || image_disown(path, id))
+			fprintf(stderr,
+				"kjump: the image %s of this system, saved in the peer, must not be resumed, and could not be marked so (%s): overwrite it\n",
+				id, fail_text());
+		free(path);
+	}
+	fail_clear();
+	if (*before)
+		fail(KJ_FAILED, "%s", before);
+	free(before);
+	free(ids);
+}
+
+int verb_switch(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL }
+	};
+	struct message m;
+	double begun;
+	int rc;
+
+	while (next_option(argc, argv, options, switch_help) >= 0)
+		;
+	rc = check_arguments(argc, argv, 0, 0);
+	if (!rc)
+		rc = need_jump_support();
+	if (rc)
+		return rc;
+	if (!jump_loaded())
+		return fail(KJ_NONE, "nothing to jump to is loaded; kjump load does that");
+	/* A peer without kjump does not read messages, and need not. */
+	peer_message(&m, ACTION_SWITCH);
+	begun = now_seconds();
+	rc = send_and_jump(&m);
+	if (!jump_was_resumed())
+		disown_saved(&m);
+	if (!rc)
+		step(jump_was_resumed() ? "resumed from an image" : "back after %.2f s",
+		     now_seconds() - begun);
+	return rc;
+}
