@@ -37,12 +37,16 @@
 #ifndef LINUX_KEXEC_JUMP_ABI_H
 #define LINUX_KEXEC_JUMP_ABI_H
 
+/* Also in the file of a kernel, for who loads it: Documentation/arch/x86/boot.rst, kernel_info. */
+#define KEXEC_JUMP_VERSION	1
+
+#ifndef __ASSEMBLER__
+
 #include <linux/bits.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
 
 #define KEXEC_JUMP_MAGIC	0x504d4a434558454bULL	/* "KEXECJMP" */
-#define KEXEC_JUMP_VERSION	1
 #define KEXEC_JUMP_MAX_RANGES	32
 
 /* Name of the command line parameter that carries the entry to the peer. */
@@ -218,5 +222,7 @@ static inline struct kexec_jump_tail *kexec_jump_find_tail(struct kexec_jump_hea
 		return NULL;
 	return (void *)header + size;
 }
+
+#endif /* __ASSEMBLER__ */
 
 #endif /* LINUX_KEXEC_JUMP_ABI_H */

@@ -65,6 +65,7 @@ struct kexec_jump_list {
  * @from_image:	@entry resumes a kernel from an image of it: nobody comes back
  * @may_look:	what was loaded is a kernel, which may look at this one's memory
  * @outgrown:	memory was added since, of which that kernel cannot know
+ * @held:	nobody jumps until this is taken back, see kexec_jump_hold()
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
  * @unbacked:	the part of it that kexec_jump_back_window() has not seen
@@ -89,6 +90,7 @@ struct kexec_jump {
 	bool from_image;
 	bool may_look;
 	bool outgrown;
+	bool held;
 	struct page *page;
 	struct kexec_jump_ranges window;
 	struct kexec_jump_ranges unbacked;

@@ -134,6 +134,7 @@ int kexec_jump_prepare(struct kexec_jump *jump);
 void kexec_jump_complete(struct kexec_jump *jump);
 void kexec_jump_destroy(struct kexec_jump *jump);
 struct kexec_jump *kexec_jump_loaded(void);
+int kexec_jump_hold(bool hold);
 
 /* --- unfinished.c --- */
 struct kexec_jump *kexec_jump_take_unfinished(void);

@@ -52,6 +52,8 @@
 #include <linux/pfn.h>
 #include <linux/slab.h>
 
+#include "../kexec_internal.h"
+
 /**
  * kexec_jump_create - begin a jump
  * @entry:	physical address to jump to
@@ -152,6 +154,54 @@ struct kexec_jump *kexec_jump_loaded(void)
 	const struct kimage *image = READ_ONCE(kexec_image);
 
 	return image && image->preserve_context ? image->jump : NULL;
+}
+
+/**
+ * kexec_jump_held - is an image loaded that nobody is to jump to?
+ *
+ * Process context.
+ *
+ * Return: whether there is one, and it is held.
+ */
+bool kexec_jump_held(void)
+{
+	const struct kexec_jump *jump;
+	bool held;
+
+	mutex_lock(&kexec_jump_lock);
+	jump = kexec_jump_loaded();
+	held = jump && jump->held;
+	mutex_unlock(&kexec_jump_lock);
+	return held;
+}
+
+/**
+ * kexec_jump_hold - hold the loaded image, or let it go
+ * @hold:	nobody is to jump to it
+ *
+ * Process context. While a peer waits to be asked for something, "reboot" means a
+ * reboot: what shuts the system down takes a loaded image for a kernel to start
+ * instead.
+ *
+ * Return: 0, -ENODATA if no image that preserves the context is loaded, -EBUSY
+ * while somebody loads one or jumps.
+ */
+int kexec_jump_hold(bool hold)
+{
+	struct kexec_jump *jump;
+	int error = 0;
+
+	if (!kexec_trylock())
+		return -EBUSY;
+	mutex_lock(&kexec_jump_lock);
+	jump = kexec_jump_loaded();
+	if (jump)
+		jump->held = hold;
+	else
+		error = -ENODATA;
+	mutex_unlock(&kexec_jump_lock);
+	kexec_unlock();
+	return error;
 }
 
 /*

@@ -446,9 +446,9 @@ bool kexec_jump_in_progress(void)
  * result; only if the peer has died, or this kernel was resumed from an image,
  * @image is freed, as there is nothing left to jump to.
  *
- * Return: 0 after a jump and back (or a pm_test), -EBUSY if a wakeup event was
- * pending or hibernation is going on, -EOWNERDEAD if the peer panicked, the
- * errors of kexec_jump_check_entry(), or the error of the step that failed.
+ * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held,
+ * -EBUSY if a wakeup event was pending or hibernation is going on, -EOWNERDEAD if
+ * the peer panicked, the errors of kexec_jump_check_entry(), or the error of the step that failed.
  */
 int kexec_jump_execute(struct kimage *image)
 {
@@ -456,6 +456,10 @@ int kexec_jump_execute(struct kimage *image)
 	struct kexec_jump_attempt attempt = { .image = image };
 	int error;
 
+	if (kexec_jump_held()) {
+		pr_notice("not jumped: the loaded image is held (/sys/kernel/kexec_jump/held)\n");
+		return -EINVAL;
+	}
 	/* Not held while tasks are frozen: its waiters could not be. */
 	mutex_lock(&kexec_jump_lock);
 	report->attempts++;

@@ -5,7 +5,9 @@
  */
 #include "internal.h"
 
+#include <linux/capability.h>
 #include <linux/kobject.h>
+#include <linux/kstrtox.h>
 #include <linux/math64.h>
 #include <linux/sysfs.h>
 #include <linux/time64.h>
@@ -101,6 +103,24 @@ static ssize_t show_image_window(char *buf)
 				  jump->window.nr) : 0;
 }
 
+static ssize_t show_held(char *buf)
+{
+	const struct kexec_jump *jump = kexec_jump_loaded();
+
+	return sysfs_emit(buf, "%d\n", jump && jump->held);
+}
+
+static ssize_t store_held(struct kobject *kobj, struct kobj_attribute *attr,
+			  const char *buf, size_t count)
+{
+	bool hold;
+	int error = capable(CAP_SYS_BOOT) ? kstrtobool(buf, &hold) : -EPERM;
+
+	if (!error)
+		error = kexec_jump_hold(hold);
+	return error ? error : count;
+}
+
 #endif
 
 /* A file of the directory; @show_value is called under kexec_jump_lock. */
@@ -120,11 +140,12 @@ static ssize_t show_locked(struct kobject *kobj, struct kobj_attribute *attr,
 	return len;
 }
 
-#define JUMP_ATTRIBUTE(_name, _mode)				\
+#define JUMP_ATTRIBUTE_RW(_name, _mode, _store)			\
 	static struct jump_attribute _name##_attribute = {	\
-		.attr = __ATTR(_name, _mode, show_locked, NULL), \
+		.attr = __ATTR(_name, _mode, show_locked, _store), \
 		.show_value = show_##_name,			\
 	}
+#define JUMP_ATTRIBUTE(_name, _mode)	JUMP_ATTRIBUTE_RW(_name, _mode, NULL)
 
 JUMP_ATTRIBUTE(jumps, 0444);
 JUMP_ATTRIBUTE(last, 0444);
@@ -136,6 +157,7 @@ JUMP_ATTRIBUTE(jump_back_entry, 0400);
 JUMP_ATTRIBUTE(confined_to, 0400);
 JUMP_ATTRIBUTE(image_entry, 0400);
 JUMP_ATTRIBUTE(image_window, 0400);
+JUMP_ATTRIBUTE_RW(held, 0600, store_held);
 #endif
 
 static const struct attribute * const attributes[] = {
@@ -148,6 +170,7 @@ static const struct attribute * const attributes[] = {
 	&confined_to_attribute.attr.attr,
 	&image_entry_attribute.attr.attr,
 	&image_window_attribute.attr.attr,
+	&held_attribute.attr.attr,
 #endif
 	NULL
 };
