@@ -205,8 +205,12 @@ def test_disk_error(boot, variant, tmp_path):
     work.end()
 
 
+# A CPU that has all of the default one, and more.
+BETTER = "qemu64,+ssse3,+sse4.1,+popcnt,+aes"
+
+
 def test_refused_before_anything_is_lost(boot, variant, tmp_path):
-    """An image that does not fit the machine, or is damaged, is refused, and a good one stays good."""
+    """An image that does not fit the machine, or is damaged, is refused, and a good one stays good: also on a better CPU."""
     g = boot(variant, smp=2, memory="256M", blank=320, net=False, workdir=tmp_path)
     g.run("sleep 12345 &")
     work = Work(g, disks=False, mb=8, tmpfs_mb=16)
@@ -216,7 +220,7 @@ def test_refused_before_anything_is_lost(boot, variant, tmp_path):
     for change, why in ((dict(memory="320M"), "from another machine: it has RAM at"),
                         (dict(memory="192M"), "from another machine: it has RAM at"),
                         (dict(smp=1), "from another machine: it has 1 CPUs, the image needs 2"),
-                        (dict(cpu="qemu64,-sse3"), "CPUID 1.ecx is")):
+                        (dict(cpu="qemu64,-sse3"), "its CPU lacks features: CPUID 1.ecx is")):
         other, said = boot_fresh(boot, g, **change)
         assert why in said, (change, said)
         other.check_log()
@@ -224,7 +228,7 @@ def test_refused_before_anything_is_lost(boot, variant, tmp_path):
 
     # Damaged, in a machine it is from. The kernel and its memory are as before each time.
     # The first is the magic number, the last in the middle of the data.
-    c, said = boot_fresh(boot, g, append="kjump.restore=/dev/nothing")
+    c, said = boot_fresh(boot, g, append="kjump.restore=/dev/nothing", cpu=BETTER)
     before = meminfo(c)
     for offset, what in ((0, "no image"), (40, "damaged"), (300, "damaged"), (8 << 20, "damaged (chunk")):
         at = f"{DEVICE} bs=1 {{}}={offset} count=4"

@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import tempfile
@@ -181,7 +182,7 @@ def xxh64(data, seed=0):
 
 
 FIELDS = {"version": ("<I", 8), "state": ("<I", 12), "machine": ("<I", 32), "algorithm": ("<I", 36),
-          "entry": ("<Q", 40), "image_size": ("<Q", 64), "index_offset": ("<Q", 72),
+          "entry": ("<Q", 40), "data_bytes": ("<Q", 56), "image_size": ("<Q", 64), "index_offset": ("<Q", 72),
           "index_length": ("<Q", 80), "index_hash": ("<Q", 88)}
 
 
@@ -230,7 +231,7 @@ def test_round_trip(kjump, core, tmp_path, how):
     assert same(core, tmp_path / "dump")
     size, data = (tmp_path / "image").stat().st_size, sum(e - s for s, e in data_map(core))
     assert size < (data + 64 * 1024 if how == "none" else data * 0.85)
-    assert not (tmp_path / "dump.kjump-part").exists()
+    assert not list(tmp_path.glob("dump.kjump-part*"))
 
 
 @pytest.fixture
@@ -248,14 +249,25 @@ def test_what_is_saved_can_be_seen(kjump, core, image, block_devices):
     assert seen["image_bytes"] == image.stat().st_size
     assert abs(seen["saved_at"] - core.stat().st_mtime) < 3600
     assert "6.12.9-lab" in kjump("status", image).out
-    assert json.loads(kjump("status", "--json").out)["images"] == []
+    whole = json.loads(kjump("status", "--json", rc=NONE, says="cannot jump").out)
+    assert whole["images"] == [] and whole["supported"] is False and whole["loaded"] is None
+    # One that is damaged has the same keys.
+    flip(image, 300)
+    damaged = json.loads(kjump("status", "--json", image, rc=BAD, says="damaged").out)
+    assert list(damaged) == list(seen) and damaged["state"] == "damaged" and "superblock" in damaged["why"]
 
 
 def test_saving_again_over_an_old_image(kjump, core, image, tmp_path):
-    """A smaller image over a larger one, without --force; ids differ."""
+    """A smaller image over a larger one; ids differ. One that can be resumed is not lost by accident."""
     before = json.loads(kjump("status", "--json", image).out)
     other = make_core(tmp_path / "small", [(MB, MB)], {MB: b"small" * 1000})
-    kjump("save", "--from", other, image)
+    kjump("save", "--from", other, image, rc=REFUSED, says="that was not resumed; --force overwrites it")
+    assert json.loads(kjump("status", "--json", image).out) == before
+    for state in PREPARED, WRITING, USED, SNAPSHOT:
+        set_fields(image, state=state)
+        kjump("save", "--from", other, image)
+        assert json.loads(kjump("status", "--json", image).out)["state"] == "complete"
+    kjump("save", "--force", "--from", other, image)
     after = json.loads(kjump("status", "--json", image).out)
     assert before["id"] != after["id"] and after["image_bytes"] == image.stat().st_size
     kjump("extract", image, "dump")
@@ -290,7 +302,7 @@ def check_refused(kjump, image, tmp_path, rc, says):
     dump = tmp_path / "dump"
     dump.write_text("precious")
     kjump("extract", "--force", image, dump, rc=rc, says=says)
-    assert dump.read_text() == "precious" and not (tmp_path / "dump.kjump-part").exists()
+    assert dump.read_text() == "precious" and not list(tmp_path.glob("dump.kjump-part*"))
     kjump("restore", "--check", "--wait=0", image, rc=rc, says=says)
 
 
@@ -314,7 +326,7 @@ def test_flipped_superblock(kjump, image, tmp_path):
 def test_flipped_chunks(kjump, core, tmp_path):
     image = tmp_path / "image"
     for how in "zstd", "lz4", "none":
-        kjump("save", f"--compress={how}", "--from", core, image)
+        kjump("save", "--force", f"--compress={how}", "--from", core, image)
         found = chunks(image)
         assert len(found) > 10
         for n in 0, 5, len(found) - 1:
@@ -332,7 +344,7 @@ def check_refused_by_extract_only(kjump, image, tmp_path):
     dump = tmp_path / "dump"
     dump.write_text("precious")
     kjump("extract", "--force", image, dump, rc=BAD, says="damaged (chunk 7 ")
-    assert dump.read_text() == "precious" and not (tmp_path / "dump.kjump-part").exists()
+    assert dump.read_text() == "precious" and not list(tmp_path.glob("dump.kjump-part*"))
     dump.unlink()
 
 
@@ -360,6 +372,90 @@ def test_index_that_lies(built, kjump, image, tmp_path):
         refused += p.returncode == BAD
         image.write_bytes(good)
     assert refused > 15
+
+
+def test_files_that_are_there(kjump, core, tmp_path):
+    """What is saved is for its owner alone, and goes where it was said to go."""
+    image, other = tmp_path / "image", tmp_path / "other"
+    kjump("save", "--from", core, image)
+    assert stat.S_IMODE(image.stat().st_mode) == 0o600
+    image.chmod(0o644)
+    if not os.getuid():
+        os.chown(image, 65534, 65534)
+    kjump("save", "--force", "--from", core, image)
+    assert stat.S_IMODE(image.stat().st_mode) == 0o600 and image.stat().st_uid == os.getuid()
+    before = image.read_bytes()
+    for link in lambda: other.symlink_to(image), lambda: other.hardlink_to(image):
+        link()
+        kjump("save", "--force", "--from", core, other, rc=REFUSED, says="is a link" if other.is_symlink() else "another name")
+        assert image.read_bytes() == before
+        kjump("extract", other, "dump")                 # To read is another matter.
+        (tmp_path / "dump").unlink()
+        other.unlink()
+    other.symlink_to(tmp_path / "new")
+    kjump("save", "--force", "--from", core, other, rc=FAILED)
+    assert not (tmp_path / "new").exists()
+
+
+def test_two_extracts_at_once(built, image, core, tmp_path):
+    """Each writes its own; the file is one of them, and whole."""
+    for options in ["--force"], []:
+        dump = tmp_path / f"dump{len(options)}"
+        both = [subprocess.Popen([built / "kjump", "extract", *options, image, dump], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL) for _ in range(2)]
+        codes = sorted(p.wait(60) for p in both)
+        assert codes == [OK, OK] or not options and codes == [OK, REFUSED] or codes == [OK, FAILED], codes
+        assert same(core, dump) and not list(tmp_path.glob("dump*part*"))
+
+
+def test_out_of_memory(kjump, image, core, tmp_path):
+    """Nothing is left behind, and what was there stays."""
+    dump = tmp_path / "dump"
+    for limit in 2, 4, 6:
+        kjump("extract", image, dump, memory=limit * MB, rc=FAILED, says="out of memory")
+        kjump("save", "--from", core, "new", memory=limit * MB, rc=FAILED, says="out of memory")
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["core", "image"]
+
+
+def test_loads_that_contradict(kjump, image, tmp_path):
+    """PT_LOADs that are not within themselves, the file or each other; or that leave data out."""
+    good, header = image.read_bytes(), 128
+    OFFSET, PADDR, FILESZ, MEMSZ = range(4)
+
+    def get(index, load, what):
+        return struct.unpack_from("<Q", index, header + 32 * load + 8 * what)[0]
+
+    def put(load, what, value):
+        def change(index):
+            new = value(index) if callable(value) else value
+            assert new != get(index, load, what)
+            struct.pack_into("<Q", index, header + 32 * load + 8 * what, new)
+        edit_index(image, change)
+        check_refused(kjump, image, tmp_path, BAD, "damaged (index)")
+        image.write_bytes(good)
+
+    put(0, MEMSZ, lambda i: get(i, 0, FILESZ) - PAGE)
+    put(0, MEMSZ, 0)
+    put(0, FILESZ, lambda i: get(i, 0, FILESZ) + 1)
+    put(0, OFFSET, 1 << 40)
+    put(0, OFFSET, (1 << 64) - PAGE)
+    put(0, PADDR, (1 << 64) - PAGE)
+    put(1, PADDR, lambda i: get(i, 0, PADDR))
+    put(1, PADDR, lambda i: get(i, 0, PADDR) + get(i, 0, MEMSZ) - PAGE)
+    put(1, OFFSET, lambda i: get(i, 0, OFFSET))
+    put(1, OFFSET, lambda i: get(i, 1, OFFSET) - PAGE)
+    put(0, FILESZ, PAGE)
+
+
+def test_headers_are_not_believed(kjump, image, tmp_path):
+    """A small sparse file that claims to be large takes no memory."""
+    good = image.read_bytes()
+    for length in 3 << 30, 1 << 40:
+        image.write_bytes(good)
+        set_fields(image, data_bytes=1 << 50, index_length=length, image_size=1 << 42)
+        os.truncate(image, 1 << 42)
+        for verb in (["extract", image, "dump"], ["restore", "--check", image]):
+            kjump(*verb, memory=8 * MB, rc=BAD, says="damaged (index)")
 
 
 def test_cut_off(kjump, image, tmp_path):
@@ -452,7 +548,7 @@ def test_killed_at_any_place(kjump, core, tmp_path):
     for limit in [0, PAGE, *range(MB // 2, size - PAGE, MB // 2), size - PAGE, size - 1, size]:
         image.unlink()
         kjump("save", "--from", core, image)
-        kjump("save", "--from", new, image, limit=limit,
+        kjump("save", "--force", "--from", new, image, limit=limit,
               rc=0 if limit >= size else -signal.SIGXFSZ)
         ends.append(check_old_new_or_none(kjump, image, core, new, tmp_path))
     assert ends[0] == "old" and ends[-1] == "new" and set(ends[1:-1]) == {"none"}
@@ -461,7 +557,7 @@ def test_killed_at_any_place(kjump, core, tmp_path):
 def test_killed_at_any_time(built, kjump, core, tmp_path):
     new, image, r = tmp_path / "new", tmp_path / "image", random.Random()
     make_core(new, [(0, 64 * MB)], {0: random.Random(1).randbytes(32 * MB)})
-    command = [built / "kjump", "save", "--from", new, image]
+    command = [built / "kjump", "save", "--force", "--from", new, image]
     kjump("save", "--from", core, image)
     start = time.monotonic()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -479,7 +575,7 @@ def test_killed_at_any_time(built, kjump, core, tmp_path):
 def test_no_space(kjump, core, image):
     """A write that fails is reported, and what is there is not taken for an image."""
     for limit in PAGE, MB:
-        kjump("save", "--from", core, image, limit=limit, ignore=True, rc=FAILED, says="File too large")
+        kjump("save", "--force", "--from", core, image, limit=limit, ignore=True, rc=FAILED, says="File too large")
         kjump("restore", "--check", image, rc=BAD, says="half-written")
     # A new file does not stay behind.
     kjump("save", "--from", core, "other", limit=MB, ignore=True, rc=FAILED)
@@ -490,7 +586,7 @@ def test_no_space_for_a_dump(kjump, image, tmp_path):
     dump = tmp_path / "dump"
     dump.write_text("precious")
     kjump("extract", "--force", image, dump, limit=18 * MB, ignore=True, rc=FAILED)
-    assert dump.read_text() == "precious" and not (tmp_path / "dump.kjump-part").exists()
+    assert dump.read_text() == "precious" and not list(tmp_path.glob("dump.kjump-part*"))
 
 
 # --- what is there already ----------------------------------------------------
@@ -585,13 +681,16 @@ def test_block_device(kjump, core, tmp_path, loop):
     kjump("save", "--from", core, device)
     kjump("extract", device, "dump")
     assert same(core, tmp_path / "dump")
-    assert device in kjump("restore", "--list").out and device in kjump("status").out
-    found = json.loads(kjump("status", "--json").out)["images"]
+    assert device in kjump("restore", "--list").out and device in kjump("status", rc=NONE).out
+    found = json.loads(kjump("status", "--json", rc=NONE).out)["images"]
     assert [i["state"] for i in found if i["path"] == device] == ["complete"]
     kjump("restore", "--check", "--wait=0", rc=BAD, says=f"{device}: from another machine")
     other, _ = loop(16 * MB)
     kjump("save", "--from", core, other)
-    kjump("restore", "--check", "--wait=0", rc=REFUSED, says="name the device")
+    kjump("restore", "--check", "--wait=0", rc=REFUSED, says="there are 2 images, and 0 of them fit; name the device")
+    # A copy is no other image.
+    shutil.copy(backing, _)
+    kjump("restore", "--check", "--wait=0", rc=BAD, says="from another machine")
 
 
 def test_device_too_small(kjump, core, tmp_path, loop):
@@ -839,10 +938,25 @@ def test_other_machines(restore, image, kjump, core, tmp_path):
     def other_vendor(index):
         index[header + 8] ^= 1
 
-    def other_feature(index):
-        index[header + 24] ^= 1
-    edit_index(image, other_feature)
-    restore(image, rc=BAD, says="CPUID 1.edx")
+    def change(word, value):
+        def edit(index):
+            struct.pack_into("<I", index, header + 24 + 4 * word, value)
+        image.write_bytes(good)
+        edit_index(image, edit)
+
+    # 1.edx has a bit that no CPU has; then none at all: this machine has more.
+    change(0, 1 << 10)
+    restore(image, rc=BAD, says="its CPU lacks features: CPUID 1.edx is")
+    change(0, 0)
+    restore(image)
+    # Another model, which is what matters not; narrower and wider addresses.
+    change(2, 0x12345678)
+    restore(image)
+    change(12, 0x2020)
+    restore(image)
+    for width in 0xff20, 0x20ff:
+        change(12, width)
+        restore(image, rc=BAD, says="CPUID 80000008.eax")
     image.write_bytes(good)
     edit_index(image, other_vendor)
     restore(image, rc=BAD, says="a CPU of")
@@ -869,8 +983,13 @@ def test_bad_arguments(kjump, verb):
 
 @pytest.mark.parametrize("words,rc,says", [
     (["nonsense"], USAGE, "nonsense"),
-    (["save"], USAGE, "missing"), (["extract", "a"], USAGE, "missing"), (["call"], USAGE, "missing"),
-    (["snapshot"], USAGE, "missing"), (["hibernate"], USAGE, "device"),
+    (["save"], USAGE, "TARGET is missing"), (["extract", "a"], USAGE, "FILE is missing"),
+    (["extract"], USAGE, "IMAGE is missing"), (["call"], USAGE, "PROGRAM is missing"),
+    (["snapshot"], USAGE, "FILE is missing"), (["hibernate"], USAGE, "device"),
+    (["help", "nonsense"], USAGE, "nonsense"), (["-q", "nonsense"], USAGE, "nonsense"), (["-x"], USAGE, "-x"),
+    (["load", "--window=64MiX"], USAGE, "64MiX"), (["load", "--window=64MiB"], FAILED, "CONFIG_KEXEC_JUMP"),
+    (["load", "--window=64mb"], USAGE, "64mb"), (["load", "--window=64M"], FAILED, "CONFIG_KEXEC_JUMP"),
+    (["restore", "--wait=5m"], USAGE, "5m"), (["restore", "--wait=0s"], NONE, "no image"),
     (["save", "--compress=rar", "x"], USAGE, "rar"), (["save", "--compress"], USAGE, "--compress"),
     (["snapshot", "--compress=rar", "x"], USAGE, "rar"),
     (["hibernate", "--compress=rar", "x"], USAGE, "rar"), (["save", "--list", "x"], USAGE, "--list"),
@@ -908,10 +1027,10 @@ def test_configuration(kjump, tmp_path):
         conf.write_text(f"# comment\n{bad}\n")
         kjump("save", "--from", "core", "image2", rc=FAILED, says=f"line 2: cannot make sense of \"{bad}\"")
     shutil.copy(SOURCE / "kjump.conf", conf)
-    kjump("save", "--from", "core", "image")
+    kjump("save", "--force", "--from", "core", "image")
     # Each default it mentions is one.
-    conf.write_text(re.sub(r"^#(?=\w+=)", "", conf.read_text(), flags=re.M))
-    kjump("save", "--from", "core", "image")
+    conf.write_text(re.sub(r"^#(?=[\w-]+=)", "", conf.read_text(), flags=re.M))
+    kjump("save", "--force", "--from", "core", "image")
 
 
 def test_manual(kjump):
@@ -921,12 +1040,68 @@ def test_manual(kjump):
     text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", p.stdout).replace("‐", "-").replace("−", "-")
     for verb in VERBS:
         assert re.search(rf"^       {verb}\b", text, re.M), verb
-        for option in re.findall(r"--\w+", kjump(verb, "--help").out):
+        for option in re.findall(r"--[\w-]+", kjump(verb, "--help").out):
             assert option in text, (verb, option)
     for code in OK, FAILED, USAGE, NONE, REFUSED, BAD, PEER:
         assert re.search(rf"^       {code} ", text, re.M), code
-    for key in re.findall(r"^#?(\w+)=", (SOURCE / "kjump.conf").read_text(), re.M):
+    for key in re.findall(r"^#?([\w-]+)=", (SOURCE / "kjump.conf").read_text(), re.M):
         assert key in text, key
+
+
+def test_help(kjump):
+    every = kjump("help").out
+    assert every == kjump("--help").out == kjump("-h").out
+    for verb in VERBS:
+        assert kjump("help", verb).out == kjump(verb, "--help").out == kjump(verb, "-h").out
+        assert re.search(rf"^  {verb} ", every, re.M)
+    assert kjump("-V").out == kjump("--version").out == "kjump 1.0\n"
+
+
+def test_quiet(kjump, image):
+    assert "extract" not in kjump("-q", "extract", image, "dump").out and kjump("-q", "extract", "--force", image, "dump").out == ""
+    assert kjump("extract", "--quiet", "--force", image, "dump").out == ""
+    assert "writing" in kjump("extract", "--force", image, "dump").out
+    assert "complete" in kjump("-q", "status", image).out
+
+
+@pytest.mark.parametrize("term,codes", [("dumb", False), ("", False), ("xterm", True)])
+def test_terminals(built, image, tmp_path, term, codes):
+    ours, theirs = os.openpty()
+    p = subprocess.run([built / "kjump", "extract", image, tmp_path / "dump"], stdout=theirs, env={"TERM": term})
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):
+        while more := os.read(ours, 65536):
+            said += more
+    os.close(ours)
+    assert p.returncode == OK and (b"\x1b" in said) == codes and (b"writing" in said or codes), said
+
+
+def test_interrupted(built, tmp_path):
+    """It ends as every program does, and leaves nothing behind."""
+    core, image, data = tmp_path / "core", tmp_path / "image", random.Random(1).randbytes(32 * MB)
+    make_core(core, [(0, 256 * MB)], {n * 32 * MB: data for n in range(8)})
+    for number in signal.SIGINT, signal.SIGTERM:
+        p = subprocess.Popen([built / "kjump", "save", "--compress=zstd", "--from", core, image],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while not image.exists() or image.stat().st_size < MB:
+            assert p.poll() is None
+            time.sleep(0.001)
+        p.send_signal(number)
+        assert "interrupted" in p.communicate(timeout=60)[1] and p.returncode == -number
+        assert not image.exists()
+
+
+def test_completion(built):
+    def complete(*words):
+        script = f"PATH={built}:$PATH; . {SOURCE}/kjump.bash; COMP_WORDS=({' '.join(words)!s}); " \
+                 f"COMP_CWORD={len(words) - 1}; _kjump; echo \"${{COMPREPLY[@]}}\""
+        return subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert sorted(complete("kjump", "''")) == sorted(["help", *VERBS])
+    assert complete("kjump", "hi") == ["hibernate"]
+    assert complete("kjump", "help", "sn") == ["snapshot"]
+    assert set(complete("kjump", "hibernate", "--")) >= {"--dry-run", "--force", "--help", "--quiet"}
+    assert "--version" in complete("kjump", "--v")
 
 
 def test_install(built, tmp_path):
@@ -934,6 +1109,15 @@ def test_install(built, tmp_path):
                     "CFLAGS=-O1 -Werror"], check=True)
     assert (tmp_path / "usr/sbin/kjump").stat().st_mode & 0o111
     assert (tmp_path / "usr/share/man/man8/kjump.8").is_file()
-    assert (tmp_path / "usr/share/doc/kjump/kjump.conf").is_file()
+    for name in "doc/kjump/kjump.conf", "bash-completion/completions/kjump", "kjump/initramfs/init":
+        assert (tmp_path / "usr/share" / name).is_file()
+    assert (tmp_path / "usr/sbin/kjump-boot").stat().st_mode & 0o111
     out = subprocess.run(["readelf", "-lW", tmp_path / "usr/sbin/kjump"], check=True, capture_output=True, text=True).stdout
     assert "LOAD" in out and "INTERP" not in out        # static
+    # At any address, and with what a compiler can do for a program that runs as root.
+    assert "DYN" in out and "GNU_RELRO" in out and re.search(r"GNU_STACK .* RW ", out)
+    symbols = subprocess.run(["readelf", "-sW", tmp_path / "usr/sbin/kjump"], check=True, capture_output=True, text=True).stdout
+    assert "__stack_chk_fail" in symbols and re.search(r"\b__\w+_chk\b", symbols)
+    told = subprocess.run(["make", "-n", "-B", "-C", SOURCE, f"O={tmp_path}", "CPPFLAGS=-DNOTHING", "CFLAGS=-O3"], check=True,
+                          capture_output=True, text=True).stdout
+    assert told.count("-DNOTHING -O3 -c") == told.count(" -c -o") > 20

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """kjump by hand: calling programs, switching, saving in the peer, looking for images."""
+import errno
 import json
+import os
 import re
+import struct
+import subprocess
 
-from jumps import Console, Work, assemble, put_file, reboot, sysfs
+from jumps import JUMP, MB, SYSFS, Console, Work, assemble, put_file, reboot, sysfs
 from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, REFUSED, USAGE, resume, rss
 from kjlab.util import BUILD
+from test_kjump_host import edit_index, set_fields
 
 AT = 32 << 20
 
@@ -55,30 +60,51 @@ def test_load(boot, variant):
     """What kjump load works out, and what it refuses; what was loaded stays."""
     g = boot(variant, memory="256M", disks=False, net=False)
     returns(g, "kjump switch", NONE, "nothing to jump to is loaded; kjump load")
-    for words, rc, says in (("--window=2M", FAILED, r"a window of 2 MB is too small: .*use --window=\d+M"),
-                            ("--window=2G", FAILED, "a window up to 2048 MB: RAM there ends at"),
+    for words, rc, says in (("--window=2M", REFUSED, r"a window up to 2 MB is too small: .*use --window=\d+M"),
+                            ("--window=2G", REFUSED, "a window up to 2048 MB: there is no RAM right below that"),
                             ("--window=5000", USAGE, "no size above 1M"),
                             ("--kernel=/nothing", FAILED, "kernel /nothing: No such file"),
                             ("--kernel=/bin/lab-shell", FAILED, "kernel /bin/lab-shell: not a bzImage"),
-                            ("--initrd=/nothing", FAILED, "initramfs /nothing: No such file")):
+                            ("--initrd=/nothing", FAILED, "initramfs /nothing: No such file"),
+                            ("--initrd=/bin/lab-shell", REFUSED, "initramfs /bin/lab-shell: not one")):
         returns(g, f"kjump load {words}", rc, says)
         assert sysfs(g, "image_entry") == "0x0"
     returns(g, "kjump load --append='lab.name=B lab.mount=0 one.word=1'", OK, "loading /boot/bzImage with /boot/initramfs.gz")
     assert "loaded, window" in returns(g, "kjump status", OK, "last jump +none")
     window = sysfs(g, "image_window")
     assert window.splitlines()[-1] == "0x100000-0x3ffffff"
-    returns(g, "kjump load --window=2M", FAILED)
+    returns(g, "kjump load --window=2M", REFUSED)
     assert sysfs(g, "image_window") == window
+    # For kjump only: what shuts a system down would start a kernel that is loaded.
+    loaded = "/sys/kernel/kexec_loaded"
+    assert g.run(f"cat {loaded}").out == "0" and sysfs(g, "held") == "1"
+    assert reboot(g) == [errno.EINVAL] and sysfs(g, "jumps") == "0"
     g.jump("kjump switch", to="B")
     line = g.run("cat /proc/cmdline").out.split()
     assert "one.word=1" in line and "kjump.serve" in line and "lab.name=B" in line
     assert not any(w.startswith("BOOT_IMAGE=") for w in line)
     g.jump("kjump back", to="A")
+    assert g.run(f"cat {loaded}").out == "0" and sysfs(g, "held") == "1"
+    # Stock kexec in both directions, for who wants it.
+    g.run(f"echo 0 >{SYSFS}/held").check()
+    assert g.run(f"cat {loaded}").out == "1"
+    g.jump(JUMP, to="B")
+    assert sysfs(g, "held") == "0"
+    g.jump(JUMP, to="A")
+    assert sysfs(g, "last") == "ok"
+    # A new image is not held, and where none is there is nothing to hold.
+    g.run("kload -u").check()
+    assert g.run(f"echo 1 >{SYSFS}/held").rc and sysfs(g, "held") == "0"
 
 
 def test_by_hand(boot, variant, tmp_path):
     """Switch, save in the peer, go back; what was saved then is only to look at. Then for good."""
-    machine = dict(smp=2, memory="256M", blank=320, workdir=tmp_path)
+    more = [tmp_path / "copy.img", tmp_path / "stale.img"]
+    for disk in more:
+        disk.touch()
+        os.truncate(disk, 320 * MB)
+    machine = dict(smp=2, memory="256M", blank=320, workdir=tmp_path,
+                   qemu_args=[a for d in more for a in ("-drive", f"file={d},if=virtio,format=raw")])
     g = boot(variant, **machine)
     work = Work(g, mb=8, tmpfs_mb=8)
     g.run("kjump load", timeout=300).check()
@@ -109,9 +135,18 @@ def test_by_hand(boot, variant, tmp_path):
     g.power_off()
     g.close()
 
+    # A copy of the image, and one of another machine: there are four CPUs there.
+    for disk in more:
+        subprocess.run(["cp", "--sparse=always", tmp_path / "blank.img", disk], check=True)
+    with open(more[1], "r+b") as f:
+        f.seek(16)
+        f.write(bytes(range(16)))
+    set_fields(more[1])
+    edit_index(more[1], lambda index: index.__setitem__(slice(24, 28), struct.pack("<I", 4)))
     # Nobody says where: all disks are searched. C has the example's own initramfs.
     work.g = g = resume(boot, g, append="kjump.restore", initrd=BUILD / variant / "rootfs.gz")
     assert "resumed from an image" in g.transcript.decode()
+    assert "is the one of 2 images that fits" in g.log()
     work.end()
 
 

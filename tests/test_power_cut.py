@@ -77,7 +77,7 @@ class Lab:
         """Let A begin to save itself; the time when the disk told of that."""
         a.run(f"echo {generation} >/tmp/generation").check()
         before = self.super()
-        a.send(f"kjump hibernate {DISK}")
+        a.send(f"kjump hibernate --force {DISK}")
         until = time.monotonic() + 60
         while self.super() == before:
             assert time.monotonic() < until, "nothing is written"

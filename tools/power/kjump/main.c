@@ -26,38 +26,63 @@ static const struct verb {
 
 static void print_usage(FILE *to)
 {
-	fputs("kjump VERB [OPTIONS] [ARGUMENTS]\n\n", to);
+	fputs("kjump [-q|-v] VERB [OPTIONS] [ARGUMENTS]\n\n", to);
 	for (unsigned int i = 0; i < ARRAY_SIZE(verbs); i++)
 		fprintf(to, "  %-9s %-11s %s\n", verbs[i].name, verbs[i].arguments,
 			verbs[i].summary);
-	fputs("\nkjump VERB --help says more about one; see also kjump(8).\n", to);
+	fputs("\nkjump help VERB says more about one; see also kjump(8). All take -q (--quiet):\n"
+	      "say only what went wrong; and -v (--verbose): say more.\n", to);
+}
+
+static int run(int argc, char **argv)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(verbs); i++) {
+		int rc;
+
+		if (strcmp(argv[0], verbs[i].name))
+			continue;
+		rc = verbs[i].run(argc, argv);
+		fflush(stdout);
+		if (rc)
+			fprintf(stderr, "kjump: %s\n", fail_text());
+		/* What was begun is cleaned up. */
+		let_signals_go();
+		return rc;
+	}
+	fprintf(stderr, "kjump: what is \"%s\"? kjump --help lists the verbs\n", argv[0]);
+	return KJ_USAGE;
 }
 
 int main(int argc, char **argv)
 {
-	int rc;
-
-	if (argc < 2) {
+	for (argv++, argc--; argc && *argv[0] == '-'; argv++, argc--) {
+		if (!strcmp(argv[0], "-h") || !strcmp(argv[0], "--help")) {
+			print_usage(stdout);
+			return KJ_OK;
+		}
+		if (!strcmp(argv[0], "-V") || !strcmp(argv[0], "--version")) {
+			puts("kjump " KJUMP_VERSION);
+			return KJ_OK;
+		}
+		if (!strcmp(argv[0], "-q") || !strcmp(argv[0], "--quiet"))
+			verbosity = -1;
+		else if (!strcmp(argv[0], "-v") || !strcmp(argv[0], "--verbose"))
+			verbosity = 1;
+		else
+			return run(argc, argv);
+	}
+	if (!argc) {
 		print_usage(stderr);
 		return KJ_USAGE;
 	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+	if (strcmp(argv[0], "help"))
+		return run(argc, argv);
+	if (argc == 1) {
 		print_usage(stdout);
 		return KJ_OK;
 	}
-	if (!strcmp(argv[1], "--version")) {
-		puts("kjump " KJUMP_VERSION);
-		return KJ_OK;
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (strcmp(argv[1], verbs[i].name))
-			continue;
-		rc = verbs[i].run(argc - 1, argv + 1);
-		fflush(stdout);
-		if (rc)
-			fprintf(stderr, "kjump: %s\n", fail_text());
-		return rc;
-	}
-	fprintf(stderr, "kjump: what is \"%s\"? kjump --help lists the verbs\n", argv[1]);
-	return KJ_USAGE;
+	/* help VERB is VERB --help */
+	argv[0] = argv[1];
+	argv[1] = (char *)"--help";
+	return run(2, argv);
 }

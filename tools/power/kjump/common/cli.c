@@ -4,6 +4,10 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* More than any verb has of its own. */
+#define OPTIONS_MAX	16
 
 int usage(const char *verb, const char *fmt, ...)
 {
@@ -16,12 +20,31 @@ int usage(const char *verb, const char *fmt, ...)
 	return fail(KJ_USAGE, "%s: %s (kjump %s --help says more)", verb, text, verb);
 }
 
+/* What all verbs have. */
+static const struct option common[] = {
+	{ "help", no_argument, NULL, 'h' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ NULL }
+};
+
 int next_option(int argc, char **argv, const struct option *options, const char *help)
 {
+	struct option all[OPTIONS_MAX + ARRAY_SIZE(common)];
+	unsigned int n = 0;
 	int code;
 
+	while (options[n].name && n < OPTIONS_MAX) {
+		all[n] = options[n];
+		n++;
+	}
+	memcpy(all + n, common, sizeof(common));
 	opterr = 0;
-	code = getopt_long(argc, argv, ":h", options, NULL);
+	do {
+		code = getopt_long(argc, argv, ":hqv", all, NULL);
+		if (code == 'q' || code == 'v')
+			verbosity = code == 'v' ? 1 : -1;
+	} while (code == 'q' || code == 'v');
 	if (code == 'h') {
 		fputs(help, stdout);
 		exit(KJ_OK);
@@ -37,13 +60,19 @@ int next_option(int argc, char **argv, const struct option *options, const char 
 	exit(KJ_USAGE);
 }
 
-int check_arguments(int argc, char **argv, int min, int max)
+int check_arguments(int argc, char **argv, const char *names)
 {
-	int n = argc - optind;
+	int at = optind;
 
-	if (n < min)
-		return usage(argv[0], "something is missing");
-	if (n > max)
-		return usage(argv[0], "what is \"%s\"?", argv[optind + max]);
+	while (*names) {
+		size_t length = strcspn(names, " ");
+
+		if (at == argc && *names != '[')
+			return usage(argv[0], "%.*s is missing", (int)length, names);
+		at += at < argc;
+		names += length + (names[length] == ' ');
+	}
+	if (at < argc)
+		return usage(argv[0], "what is \"%s\"?", argv[at]);
 	return KJ_OK;
 }

@@ -11,13 +11,16 @@
 #define OPT_FIRST	256
 
 /*
- * getopt_long(); --help prints @help and ends the program, an option nobody
- * knows ends it with KJ_USAGE.
+ * getopt_long(), with the options that all verbs have besides @options; --help prints
+ * @help and ends the program, an option nobody knows ends it with KJ_USAGE.
  */
 int next_option(int argc, char **argv, const struct option *options, const char *help);
 /* Wrong arguments: says so and returns KJ_USAGE. */
 int usage(const char *verb, const char *fmt, ...) __printf(2, 3);
-/* Arguments after the options: at least @min and at most @max, else KJ_USAGE. */
-int check_arguments(int argc, char **argv, int min, int max);
+/*
+ * Arguments after the options, as usage lines have them: "IMAGE FILE", "[DEVICE]".
+ * KJ_USAGE, with its name, if one is missing, or with what it is, if there is one more.
+ */
+int check_arguments(int argc, char **argv, const char *names);
 
 #endif

@@ -33,6 +33,7 @@ static int set(struct conf *conf, const char *key, const char *value)
 		{ "kernel", &conf->kernel },
 		{ "initrd", &conf->initrd },
 		{ "append", &conf->append },
+		{ "command-line", &conf->command_line },
 		{ "device", &conf->device },
 		{ "kexec", &conf->kexec },
 	};

@@ -9,6 +9,7 @@ struct conf {
 	char *kernel;
 	char *initrd;
 	char *append;
+	char *command_line;		/* instead of this kernel's */
 	char *device;
 	char *kexec;
 	uint64_t window;		/* 0: what the peer needs */

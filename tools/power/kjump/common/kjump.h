@@ -3,6 +3,7 @@
 #ifndef KJUMP_H
 #define KJUMP_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,18 +53,29 @@ void *xalloc(size_t size);			/* zeroed */
 void *xalloc_pages(size_t size);		/* page aligned, zeroed */
 void *xrealloc(void *p, size_t size);
 char *xasprintf(const char *fmt, ...) __printf(1, 2);
+char *xvasprintf(const char *fmt, va_list ap) __printf(1, 0);
 
 /* Whole buffers; a short count means end of file (read) or no space (write). */
 ssize_t pread_full(int fd, void *buf, size_t len, uint64_t offset);
 ssize_t pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
 
+/*
+ * @path was made and is not whole yet: it is removed if this program ends before
+ * file_is_whole(), for whatever reason but a SIGKILL. One at a time.
+ */
+void file_begun(const char *path);
+void file_is_whole(void);
+
 /* A small file's text without the final newline, NULL if it cannot be read. */
 char *read_text(const char *path);
+/* Bytes, or with K, M, G or T, which may be followed by B or iB: of 1024 each. */
 bool parse_size(const char *text, uint64_t *size);
+bool parse_seconds(const char *text, uint64_t *seconds);
 bool is_zero(const void *buf, size_t len);
 const char *human_size(uint64_t bytes, char *buf, size_t len);
 double now_seconds(void);
 unsigned int online_cpus(void);
+uint64_t memory_size(void);			/* of this machine, bytes */
 
 /*
  * From here on SIGINT, SIGTERM and SIGHUP wait until check_interrupted() is called,
@@ -71,6 +83,8 @@ unsigned int online_cpus(void);
  */
 void hold_signals(void);
 int check_interrupted(void);
+/* What has been held ends this program now, as it would have without. */
+void let_signals_go(void);
 
 /* progress.c */
 struct progress {
@@ -78,12 +92,20 @@ struct progress {
 	uint64_t total;
 	double begun;
 	double shown;
+	unsigned int percent;		/* shown last, in a log */
 };
 
 void progress_begin(struct progress *p, const char *doing, uint64_t total);
 void progress_at(struct progress *p, uint64_t done);
 void progress_end(struct progress *p);
-/* A line on what was done or is about to be done. */
+/* A line on what was done or is about to be done; not with -q. */
 void step(const char *fmt, ...) __printf(1, 2);
+/* A line for who wants to know more: only with -v. */
+void detail(const char *fmt, ...) __printf(1, 2);
+/* A line of what was asked for. */
+void answer(const char *fmt, ...) __printf(1, 2);
+
+/* -1 with -q, 1 with -v. */
+extern int verbosity;
 
 #endif

@@ -22,33 +22,41 @@ static int read_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
 	return 1;
 }
 
+/* What a word is: bits that name features, which of them may be more elsewhere; or else. */
+enum kind {
+	FEATURES,
+	MODEL,				/* family, model, stepping: what matters are features */
+	WIDTHS,				/* of addresses, a byte each: elsewhere not smaller */
+};
+
 /*
- * CPUID words that name features, and the bits in them that say something about
- * the moment instead: what the kernel switched on (OSXSAVE, OSPKE, the local
- * APIC) or off (TSX), and SYSCALL, which Intel only shows in 64-bit mode.
+ * CPUID words, and the bits in them that say something about the moment instead:
+ * what the kernel switched on (OSXSAVE, OSPKE, the local APIC) or off (TSX), and
+ * SYSCALL, which Intel only shows in 64-bit mode.
  */
 static const struct word {
 	const char *name;
 	uint32_t leaf, subleaf;
 	int reg;
 	uint32_t varying;
+	enum kind kind;
 } words[MACHINE_WORDS] = {
-	{ "1.edx", 1, 0, EDX, 1u << 9 },
-	{ "1.ecx", 1, 0, ECX, 1u << 27 },
-	{ "1.eax", 1, 0, EAX, 0 },		/* family, model, stepping */
-	{ "7.ebx", 7, 0, EBX, 1u << 4 | 1u << 11 },
-	{ "7.ecx", 7, 0, ECX, 1u << 4 },
-	{ "7.edx", 7, 0, EDX, 1u << 11 | 1u << 13 },
-	{ "7.1.eax", 7, 1, EAX, 0 },
-	{ "80000001.ecx", 0x80000001, 0, ECX, 0 },
-	{ "80000001.edx", 0x80000001, 0, EDX, 1u << 9 | 1u << 11 },
-	{ "d.0.eax", 0xd, 0, EAX, 0 },
-	{ "d.1.eax", 0xd, 1, EAX, 0 },
-	{ "80000007.edx", 0x80000007, 0, EDX, 0 },
-	{ "80000008.eax", 0x80000008, 0, EAX, 0xffff0000 },
-	{ "80000008.ebx", 0x80000008, 0, EBX, 0 },
-	{ "80000021.eax", 0x80000021, 0, EAX, 0 },
-	{ "40000001.eax", HYPERVISOR, 0, EAX, 0 },
+	{ "1.edx", 1, 0, EDX, 1u << 9, FEATURES },
+	{ "1.ecx", 1, 0, ECX, 1u << 27, FEATURES },
+	{ "1.eax", 1, 0, EAX, 0, MODEL },
+	{ "7.ebx", 7, 0, EBX, 1u << 4 | 1u << 11, FEATURES },
+	{ "7.ecx", 7, 0, ECX, 1u << 4, FEATURES },
+	{ "7.edx", 7, 0, EDX, 1u << 11 | 1u << 13, FEATURES },
+	{ "7.1.eax", 7, 1, EAX, 0, FEATURES },
+	{ "80000001.ecx", 0x80000001, 0, ECX, 0, FEATURES },
+	{ "80000001.edx", 0x80000001, 0, EDX, 1u << 9 | 1u << 11, FEATURES },
+	{ "d.0.eax", 0xd, 0, EAX, 0, FEATURES },
+	{ "d.1.eax", 0xd, 1, EAX, 0, FEATURES },
+	{ "80000007.edx", 0x80000007, 0, EDX, 0, FEATURES },
+	{ "80000008.eax", 0x80000008, 0, EAX, 0xffff0000, WIDTHS },
+	{ "80000008.ebx", 0x80000008, 0, EBX, 0, FEATURES },
+	{ "80000021.eax", 0x80000021, 0, EAX, 0, FEATURES },
+	{ "40000001.eax", HYPERVISOR, 0, EAX, 0, FEATURES },
 };
 
 void machine_features(struct machine *m)
@@ -70,8 +78,21 @@ void machine_features(struct machine *m)
 	}
 }
 
-bool machine_same_cpu(const struct machine *image, const struct machine *here,
-		      char *why, unsigned int len)
+/* What of @image @here has not. */
+static uint32_t lacking(enum kind kind, uint32_t image, uint32_t here)
+{
+	uint32_t lacks = 0;
+
+	if (kind == FEATURES)
+		return image & ~here;
+	for (unsigned int shift = 0; kind == WIDTHS && shift < 32; shift += 8)
+		if ((image >> shift & 0xff) > (here >> shift & 0xff))
+			lacks |= image & 0xffu << shift;
+	return lacks;
+}
+
+bool machine_runs(const struct machine *image, const struct machine *here,
+		  char *why, unsigned int len)
 {
 	unsigned int i, at = 0;
 
@@ -82,13 +103,13 @@ bool machine_same_cpu(const struct machine *image, const struct machine *here,
 	}
 	for (i = 0; i < MACHINE_WORDS; i++) {
 		uint32_t a = image->words[i], b = here->words[i];
+		uint32_t lacks = lacking(words[i].kind, a, b);
 
-		if (a == b || at >= len)
+		if (!lacks || at >= len)
 			continue;
 		at += (unsigned int)snprintf(why + at, len - at,
-			"%sCPUID %s is %#x, the image needs %#x (lacks %#x, has more %#x)",
-			at ? "; " : "its CPU has other features: ",
-			words[i].name, b, a, a & ~b, b & ~a);
+			"%sCPUID %s is %#x, the image needs %#x (lacks %#x)",
+			at ? "; " : "its CPU lacks features: ", words[i].name, b, a, lacks);
 	}
 	return !at;
 }

@@ -21,9 +21,12 @@ struct mem_range {
 };
 
 void machine_features(struct machine *m);
-/* Why an image of @image cannot run on @here: text in @why, true if it can. */
-bool machine_same_cpu(const struct machine *image, const struct machine *here,
-		      char *why, unsigned int len);
+/*
+ * Whether an image of @image can run on @here: one of the same vendor with all features,
+ * whatever more it has. If not, why: text in @why.
+ */
+bool machine_runs(const struct machine *image, const struct machine *here,
+		  char *why, unsigned int len);
 
 unsigned int machine_present_cpus(void);
 /* System RAM of /proc/iomem or a file like it, pages that are wholly RAM; -1: unknown. */

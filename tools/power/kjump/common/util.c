@@ -40,6 +40,30 @@ void fail_clear(void)
 	text_of_failure[0] = 0;
 }
 
+static char *unfinished;
+
+static void remove_unfinished(void)
+{
+	if (unfinished)
+		unlink(unfinished);
+}
+
+void file_begun(const char *path)
+{
+	static bool registered;
+
+	if (!registered)
+		atexit(remove_unfinished);
+	registered = true;
+	unfinished = xasprintf("%s", path);
+}
+
+void file_is_whole(void)
+{
+	free(unfinished);
+	unfinished = NULL;
+}
+
 static void *checked(void *p)
 {
 	if (!p) {
@@ -69,16 +93,24 @@ void *xrealloc(void *p, size_t size)
 	return checked(realloc(p, size ? size : 1));
 }
 
-char *xasprintf(const char *fmt, ...)
+char *xvasprintf(const char *fmt, va_list ap)
 {
 	char *text = NULL;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	return checked(text);
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	char *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
-	return checked(text);
+	return text;
 }
 
 ssize_t pread_full(int fd, void *buf, size_t len, uint64_t offset)
@@ -125,8 +157,7 @@ static atomic_int interrupted;
 
 static void note_signal(int number)
 {
-	(void)number;
-	interrupted = 1;
+	interrupted = number;
 }
 
 void hold_signals(void)
@@ -141,6 +172,14 @@ void hold_signals(void)
 int check_interrupted(void)
 {
 	return interrupted ? fail(KJ_FAILED, "interrupted") : KJ_OK;
+}
+
+void let_signals_go(void)
+{
+	if (!interrupted)
+		return;
+	signal(interrupted, SIG_DFL);
+	raise(interrupted);
 }
 
 char *read_text(const char *path)
@@ -193,7 +232,7 @@ bool parse_size(const char *text, uint64_t *size)
 		return false;
 	if (*end) {
 		unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
-		if (!unit || end[1])
+		if (!unit || (end[1] && strcmp(end + 1, "B") && strcmp(end + 1, "iB")))
 			return false;
 		shift = 10 * (unsigned int)(unit - units + 1);
 	}
@@ -201,6 +240,19 @@ bool parse_size(const char *text, uint64_t *size)
 		return false;
 	*size = (uint64_t)n << shift;
 	return true;
+}
+
+bool parse_seconds(const char *text, uint64_t *seconds)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*seconds = strtoull(text, &end, 10);
+	if (*end == 's')
+		end++;
+	return !errno && !*end && *seconds <= 1000000;
 }
 
 bool is_zero(const void *buf, size_t len)
@@ -237,4 +289,11 @@ unsigned int online_cpus(void)
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n > 0 ? (unsigned int)n : 1;
+}
+
+uint64_t memory_size(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -180,28 +182,6 @@ static void add_partitions(struct users *users, dev_t dev)
 	free(sys);
 }
 
-static void find_users(struct users *users)
-{
-	unsigned int i;
-
-	memset(users, 0, sizeof(*users));
-	add_mounts(users);
-	add_swaps(users);
-	users->direct = users->count;
-	for (i = 0; i < users->count; i++)
-		add_below(users, users->list[i].dev);
-	for (i = 0; i < users->direct; i++)
-		add_partitions(users, users->list[i].dev);
-}
-
-static const char *user_of(const struct users *users, dev_t dev)
-{
-	for (unsigned int i = 0; i < users->count; i++)
-		if (users->list[i].dev == dev)
-			return users->list[i].what;
-	return NULL;
-}
-
 /* Names of what is built on it: device mapper, RAID. */
 static char *held_by(dev_t dev)
 {
@@ -225,13 +205,192 @@ static char *held_by(dev_t dev)
 	return names;
 }
 
-char *device_busy_list(bool direct)
+static char *file_of(const char *name)
+{
+	char *path = xasprintf("/dev/%s", name), *p;
+
+	for (p = path; (p = strchr(p, '!')); )
+		*p = '/';
+	return path;
+}
+
+/* Some partition of it is in use, which keeps others from the disk as well. */
+static bool has_used_partition(const struct users *users, const char *name)
+{
+	char *dir = xasprintf("/sys/class/block/%s", name);
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	bool used = false;
+
+	while (d && !used && (e = readdir(d))) {
+		char *path = xasprintf("%s/%s/dev", dir, e->d_name), *above = NULL;
+		dev_t dev;
+
+		if (e->d_name[0] != '.' && read_dev(path, &dev))
+			used = known(users, dev) || (above = held_by(dev));
+		free(above);
+		free(path);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+	return used;
+}
+
+static void add_claimed(struct users *users, dev_t dev)
+{
+	static const char what[] =
+		"held by a mount elsewhere, a file system of several devices, or a program";
+
+	add_user(users, dev, xasprintf("%s", what));
+	users->list[users->count - 1].writes = true;
+}
+
+/*
+ * What somebody has opened exclusively: file systems mounted in another namespace or
+ * hidden by other mounts, journals and further devices of file systems, and the like;
+ * with @held, what is part of another device. Partitions first: a disk cannot be opened
+ * either while one of them is in use.
+ */
+static int add_exclusive(struct users *users, bool partitions, bool held)
+{
+	struct dirent **names;
+	int n = scandir("/sys/class/block", &names, NULL, alphasort);
+
+	if (n < 0)
+		return fail(KJ_FAILED, "cannot tell which disks are in use: /sys/class/block: %s",
+			    strerror(errno));
+	for (int i = 0; i < n; i++) {
+		const char *name = names[i]->d_name;
+		char *sys = xasprintf("/sys/class/block/%s/dev", name);
+		char *partition = xasprintf("/sys/class/block/%s/partition", name);
+		char *loop = xasprintf("/sys/class/block/%s", name);
+		char *path = file_of(name), *above = NULL;
+		dev_t dev;
+		int fd;
+
+		if (name[0] != '.' && !access(partition, F_OK) == partitions &&
+		    read_dev(sys, &dev) && !known(users, dev)) {
+			fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+			if (fd < 0 && errno == EBUSY) {
+				above = held_by(dev);
+				if (above && held)
+					add_user(users, dev, xasprintf("part of %s", above));
+				else if (!above && !held && !has_used_partition(users, name))
+					add_claimed(users, dev);
+			}
+			if (fd >= 0)
+				close(fd);
+		}
+		/* What a loop device is set up on is written to whenever somebody likes. */
+		if (held)
+			add_backing_file(users, loop);
+		free(above);
+		free(path);
+		free(loop);
+		free(partition);
+		free(sys);
+		free(names[i]);
+	}
+	free(names);
+	return KJ_OK;
+}
+
+static void add_opened_by(struct users *users, const char *pid)
+{
+	char *dir = xasprintf("/proc/%s/fd", pid);
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char *path = xasprintf("%s/%s", dir, e->d_name), *comm;
+		struct statx st;
+		struct stat link;
+		dev_t dev;
+
+		/* The link's mode is how it was opened. No server of a network is asked. */
+		if (e->d_name[0] == '.' || lstat(path, &link) || !(link.st_mode & 0200) ||
+		    statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st) ||
+		    !S_ISBLK(st.stx_mode)) {
+			free(path);
+			continue;
+		}
+		dev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
+		if (!known(users, dev)) {
+			free(path);
+			path = xasprintf("/proc/%s/comm", pid);
+			comm = read_text(path);
+			add_user(users, dev, xasprintf("opened for writing by %s, process %s",
+						       comm ? comm : "a program", pid));
+			users->list[users->count - 1].writes = true;
+			free(comm);
+		}
+		free(path);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+}
+
+/* Programs that write to a device without a file system. */
+static int add_opened(struct users *users)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+
+	if (!d)
+		return fail(KJ_FAILED, "cannot tell which disks are in use: /proc: %s",
+			    strerror(errno));
+	while ((e = readdir(d)))
+		if (*e->d_name >= '0' && *e->d_name <= '9' && atoi(e->d_name) != getpid())
+			add_opened_by(users, e->d_name);
+	closedir(d);
+	return KJ_OK;
+}
+
+/* @own: a device that this program itself has open, 0 for none. */
+static int find_users(struct users *users, dev_t own)
+{
+	unsigned int i;
+	int rc;
+
+	memset(users, 0, sizeof(*users));
+	if (own)
+		add_user(users, own, xasprintf("opened by kjump"));
+	add_mounts(users);
+	add_swaps(users);
+	rc = add_opened(users);
+	if (!rc)
+		rc = add_exclusive(users, true, false);
+	if (!rc)
+		rc = add_exclusive(users, false, false);
+	users->direct = users->count;
+	if (!rc)
+		rc = add_exclusive(users, true, true);
+	if (!rc)
+		rc = add_exclusive(users, false, true);
+	for (i = 0; i < users->count; i++)
+		add_below(users, users->list[i].dev);
+	for (i = 0; i < users->direct; i++)
+		add_partitions(users, users->list[i].dev);
+	return rc;
+}
+
+static const char *user_of(const struct users *users, dev_t dev)
+{
+	for (unsigned int i = 0; i < users->count; i++)
+		if (users->list[i].dev == dev)
+			return users->list[i].what;
+	return NULL;
+}
+
+int device_busy_list(bool direct, char **out)
 {
 	char *list = xasprintf("%s", "");
 	struct users users, seen = { 0 };
 	unsigned int i;
+	int rc = find_users(&users, 0);
 
-	find_users(&users);
 	for (i = 0; i < (direct ? users.direct : users.count); i++) {
 		dev_t dev = users.list[i].dev;
 		char *more;
@@ -245,15 +404,15 @@ char *device_busy_list(bool direct)
 	}
 	free_users(&users);
 	free_users(&seen);
-	return list;
+	*out = list;
+	return rc;
 }
 
-int device_none_written(void)
+int device_none_written(dev_t own)
 {
 	struct users users;
-	int rc = KJ_OK;
+	int rc = find_users(&users, own);
 
-	find_users(&users);
 	for (unsigned int i = 0; !rc && i < users.direct; i++) {
 		char *path;
 
@@ -261,7 +420,7 @@ int device_none_written(void)
 			continue;
 		path = device_path(users.list[i].dev);
 		rc = fail(KJ_REFUSED,
-			  "this system is at work: %s is %s, and may be in use by the saved system; restore from the initramfs, or unmount it (--force resumes all the same)",
+			  "this system is at work: %s is %s, and may be in use by the saved system; restore from the initramfs, or unmount it (--ignore-mounts resumes all the same)",
 			  path ? path : "a device", users.list[i].what);
 		free(path);
 	}
@@ -282,15 +441,6 @@ static char *device_name(dev_t dev)
 	}
 	free(sys);
 	return name ? xasprintf("%s", name + 1) : NULL;
-}
-
-static char *file_of(const char *name)
-{
-	char *path = xasprintf("/dev/%s", name), *p;
-
-	for (p = path; (p = strchr(p, '!')); )
-		*p = '/';
-	return path;
 }
 
 char *device_path(dev_t dev)
@@ -349,15 +499,17 @@ static int check_unused(const char *path, dev_t dev, const char *busy)
 {
 	struct users users;
 	char *above;
-	int fd, rc = KJ_OK;
+	int fd, rc;
 	const char *what;
 
 	if (listed(busy, dev))
 		return fail(KJ_REFUSED, "%s is in use by the preserved kernel; take another device",
 			    path);
-	find_users(&users);
+	rc = find_users(&users, 0);
 	what = user_of(&users, dev);
-	if (what) {
+	if (rc) {
+		/* Not to be told. */
+	} else if (what) {
 		rc = fail(KJ_REFUSED, "%s is in use: %s; take another device, or free it first",
 			  path, what);
 	} else {
@@ -425,6 +577,26 @@ static const char *looks_like(const uint8_t *data, size_t len)
 	return "something";
 }
 
+/* One that can still be resumed is as much as a file system. */
+static int check_image(const char *path)
+{
+	struct image image;
+	char when[32];
+	int rc = image_open(&image, path, false);
+
+	if (!rc && !image_read_super(&image) && image.super.state == IMAGE_COMPLETE) {
+		image_when(&image, when, sizeof(when));
+		rc = fail(KJ_REFUSED,
+			  "%s holds the image of a system saved %s that was not resumed; --force overwrites it, and that system is lost",
+			  path, when);
+	} else if (!rc) {
+		/* Damaged, or no good any more. */
+		fail_clear();
+	}
+	image_close(&image);
+	return rc;
+}
+
 static int check_content(const char *path)
 {
 	uint8_t *data;
@@ -438,7 +610,9 @@ static int check_content(const char *path)
 	n = pread_full(fd, data, BLANK_SIZE, 0);
 	if (n < 0)
 		rc = fail(KJ_FAILED, "%s: %s", path, strerror(errno));
-	else if (!(n >= 8 && !memcmp(data, IMAGE_MAGIC, 8)) && !is_zero(data, (size_t)n))
+	else if (n >= 8 && !memcmp(data, IMAGE_MAGIC, 8))
+		rc = check_image(path);
+	else if (!is_zero(data, (size_t)n))
 		rc = fail(KJ_REFUSED, "%s holds %s; --force overwrites it", path,
 			  looks_like(data, (size_t)n));
 	free(data);
@@ -524,6 +698,49 @@ char *device_find_image(const char *id, enum image_state state, const char *like
 	if (!(likely && has_image(&w, likely)))
 		device_for_each(has_image, &w);
 	return w.path;
+}
+
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	/* What cannot be asked finds nothing. */
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		errno = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
+static int reread_partitions(void *ctx, const char *path)
+{
+	char *partition = xasprintf("/sys/class/block/%s/partition", strrchr(path, '/') + 1);
+	int fd = access(partition, F_OK) ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+
+	(void)ctx;
+	if (fd >= 0) {
+		ioctl(fd, BLKRRPART);
+		close(fd);
+	}
+	free(partition);
+	return 0;
+}
+
+void device_rescan(void)
+{
+	DIR *d = opendir("/sys/class/scsi_host");
+	struct dirent *e;
+
+	device_for_each(reread_partitions, NULL);
+	write_to("/sys/bus/pci/rescan", "1");
+	while (d && (e = readdir(d))) {
+		char *path = xasprintf("/sys/class/scsi_host/%s/scan", e->d_name);
+
+		if (e->d_name[0] != '.')
+			write_to(path, "- - -");
+		free(path);
+	}
+	if (d)
+		closedir(d);
 }
 
 bool device_wait(const char *path, double seconds)

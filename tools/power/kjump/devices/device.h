@@ -10,12 +10,18 @@
  * an image of ours. @busy: "MAJ:MIN,..." of devices somebody else uses, or NULL.
  */
 int device_check(const char *path, const char *busy, bool force);
-/* The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below. */
-char *device_busy_list(bool direct);
+/*
+ * The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below.
+ * In use is what cannot be opened exclusively, and what a program may write to.
+ */
+int device_busy_list(bool direct, char **list);
 /* Take the first device off such a list (or NULL), false if there is none. */
 bool device_list_next(const char **list, dev_t *dev);
-/* KJ_REFUSED, with the name, if this kernel can write to a file system or swaps. */
-int device_none_written(void);
+/*
+ * KJ_REFUSED, with the name, if this kernel can write to a file system or swaps, or has
+ * any device open to write to it but @own (0: none).
+ */
+int device_none_written(dev_t own);
 /* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */
 int device_on_hardware(const char *path);
 /* The device file of a device this kernel has, or NULL; to be freed. */
@@ -28,6 +34,8 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
  * or NULL; to be freed. @likely, if not NULL, is looked at first.
  */
 char *device_find_image(const char *id, enum image_state state, const char *likely);
+/* Have the kernel look again which partitions and disks there are. */
+void device_rescan(void);
 /* Wait until a device file @path is there, for @seconds. */
 bool device_wait(const char *path, double seconds);
 

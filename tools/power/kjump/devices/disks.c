@@ -99,6 +99,6 @@ int disks_unchanged(const struct image *image, double wait)
 	if (!s.missing)
 		return KJ_OK;
 	return fail(KJ_BAD_IMAGE,
-		    "%s: %u of %u disks or partitions that its system has in use are missing, or no longer as it left them: mounted or repaired since; its files would be damaged (--force resumes all the same)",
+		    "%s: %u of %u disks or partitions that its system has in use are missing, or no longer as it left them: mounted or repaired since; its files would be damaged (--ignore-disks resumes all the same)",
 		    image->path, s.missing, nr);
 }

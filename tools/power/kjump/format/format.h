@@ -143,12 +143,17 @@ void index_free(struct index *index);
 void index_add_chunk(struct index *index, uint32_t stored);
 uint8_t *index_pack(const struct index *index, size_t *length);
 int index_unpack(struct index *index, const uint8_t *data, size_t length);
+/* Whether the numbers at the beginning of an index say that it has @length bytes. */
+bool index_header_fits(const struct index_header *header, uint64_t length);
 
 /* Its checksum. */
 uint64_t super_hash(const struct superblock *super);
 /* Whether sizes and offsets of one whose checksum is right fit each other. */
 bool super_fits(const struct superblock *super);
-/* What the index says of the chunks must agree with the superblock. */
+/*
+ * What the index says of the chunks must agree with the superblock, and the PT_LOADs with
+ * each other and with the data: each piece of memory is in one, and within the core file.
+ */
 bool index_fits(const struct superblock *super, const struct index *index);
 
 const char *image_state_name(uint32_t state);

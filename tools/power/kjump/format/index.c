@@ -58,6 +58,16 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 	return data;
 }
 
+bool index_header_fits(const struct index_header *header, uint64_t length)
+{
+	uint64_t loads = (uint64_t)header->nr_loads * sizeof(struct load_range);
+	uint64_t disks = (uint64_t)header->nr_disks * sizeof(uint64_t);
+	uint64_t chunks = (uint64_t)header->nr_chunks * sizeof(uint32_t);
+
+	return header->extent_bytes <= length && header->nr_extents <= header->extent_bytes &&
+		sizeof(*header) + loads + disks + header->extent_bytes + chunks == length;
+}
+
 int index_unpack(struct index *index, const uint8_t *data, size_t length)
 {
 	struct index_header header;
@@ -70,8 +80,7 @@ int index_unpack(struct index *index, const uint8_t *data, size_t length)
 	loads = (uint64_t)header.nr_loads * sizeof(struct load_range);
 	disks = (uint64_t)header.nr_disks * sizeof(uint64_t);
 	chunks = (uint64_t)header.nr_chunks * sizeof(uint32_t);
-	if (header.extent_bytes > length ||
-	    sizeof(header) + loads + disks + header.extent_bytes + chunks != length)
+	if (!index_header_fits(&header, length))
 		return -1;
 	index->machine = header.machine;
 	index->nr_loads = header.nr_loads;

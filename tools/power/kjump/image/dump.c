@@ -71,19 +71,19 @@ static int put_in_place(const char *part, const char *file, bool force)
 int extract_image(struct image *image, const char *file, bool force)
 {
 	struct extract x = { .size = image->super.source_size };
-	char *part = xasprintf("%s.kjump-part", file);
+	char *part = xasprintf("%s.kjump-part-XXXXXX", file);
 	int rc = extract_check_file(file, force);
 
 	if (rc)
 		goto out;
 	x.path = part;
-	/* What is left of another try, or has been put there: not to be followed. */
-	unlink(part);
-	x.fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* Its own, whoever else writes there. */
+	x.fd = mkostemp(part, O_CLOEXEC);
 	if (x.fd < 0) {
-		rc = fail(KJ_FAILED, "%s: %s", part, strerror(errno));
+		rc = fail(KJ_FAILED, "%s: %s", file, strerror(errno));
 		goto out;
 	}
+	file_begun(part);
 	extents_rewind(&x.cursor, &image->index.extents);
 	if (ftruncate(x.fd, (off_t)x.size))
 		rc = fail(KJ_FAILED, "%s: %s", part, strerror(errno));
@@ -98,6 +98,7 @@ int extract_image(struct image *image, const char *file, bool force)
 		rc = fail(KJ_FAILED, "%s: %s", file, strerror(errno));
 	if (rc)
 		unlink(part);
+	file_is_whole();
 out:
 	free(part);
 	return rc;

@@ -26,6 +26,27 @@ void image_when(const struct image *image, char *text, size_t room)
 
 /* --- files and devices -------------------------------------------------- */
 
+int image_own_file(const struct image *image)
+{
+	struct stat st, link;
+
+	if (image->is_block || image->shared)
+		return KJ_OK;
+	if (fstat(image->fd, &st) || lstat(image->path, &link))
+		return fail(KJ_FAILED, "%s: %s", image->path, strerror(errno));
+	if (st.st_ino != link.st_ino || st.st_dev != link.st_dev)
+		return fail(KJ_REFUSED, "%s is a link; name the file itself", image->path);
+	if (st.st_nlink > 1)
+		return fail(KJ_REFUSED, "%s has another name, too; name another file", image->path);
+	if (st.st_uid != geteuid() && fchown(image->fd, geteuid(), getegid()))
+		return fail(KJ_REFUSED, "%s is another user's, and stays so: %s; name another file",
+			    image->path, strerror(errno));
+	/* Some file systems have no such thing, and say so. */
+	if ((st.st_mode & 07777) != 0600 && fchmod(image->fd, 0600) && errno != EPERM)
+		return fail(KJ_FAILED, "%s: %s", image->path, strerror(errno));
+	return KJ_OK;
+}
+
 int image_open(struct image *image, const char *path, bool write)
 {
 	int flags = O_CLOEXEC | (write ? O_RDWR : O_RDONLY);
@@ -43,7 +64,8 @@ int image_open(struct image *image, const char *path, bool write)
 	} else if (errno == ENOENT) {
 		if (!write)
 			return fail(KJ_NONE, "%s is not there", path);
-		flags |= O_CREAT;
+		/* Not where a link leads to. */
+		flags |= O_CREAT | O_EXCL;
 	}
 	if (image->is_block && write)
 		flags |= O_EXCL;
@@ -64,6 +86,13 @@ int image_open(struct image *image, const char *path, bool write)
 		image->room = UINT64_MAX;
 	}
 	return KJ_OK;
+}
+
+dev_t image_device(const struct image *image)
+{
+	struct stat st;
+
+	return image->is_block && !fstat(image->fd, &st) ? st.st_rdev : 0;
 }
 
 void image_close(struct image *image)
@@ -246,9 +275,21 @@ static int read_index(struct image *image)
 {
 	struct superblock *super = &image->super;
 	size_t length = (size_t)super->index_length;
-	uint8_t *data = xalloc_pages(length);
-	int rc = image_read_at(image, data, align_up(length, PAGE), super->index_offset);
+	uint8_t *data = xalloc_pages(PAGE);
+	int rc = image_read_at(image, data, PAGE, super->index_offset);
 
+	/* Before there is memory for all of it: its length is what its beginning says. */
+	if (!rc && (length != super->index_length || length < sizeof(struct index_header) ||
+		    !index_header_fits((const struct index_header *)data, length)))
+		rc = fail(KJ_BAD_IMAGE, "%s: damaged (index)", image->path);
+	if (!rc && length > memory_size() / 2)
+		rc = fail(KJ_FAILED, "%s: its index needs %zu MB of memory, more than there is",
+			  image->path, 2 * length / (size_t)MB);
+	if (!rc) {
+		free(data);
+		data = xalloc_pages(length);
+		rc = image_read_at(image, data, align_up(length, PAGE), super->index_offset);
+	}
 	if (!rc && (XXH64(data, length, 0) != super->index_hash ||
 		    index_unpack(&image->index, data, length) ||
 		    !index_fits(super, &image->index)))

@@ -23,6 +23,13 @@ struct image {
 
 int image_open(struct image *image, const char *path, bool write);
 void image_close(struct image *image);
+/* The block device it is on by itself, 0 if it is in a file or in memory. */
+dev_t image_device(const struct image *image);
+/*
+ * A file that memory is to be written to is for nobody else's eyes, however it was before,
+ * and is where it seems to be: KJ_REFUSED if that cannot be. KJ_OK for what is no file.
+ */
+int image_own_file(const struct image *image);
 int image_read_at(struct image *image, void *buf, size_t len, uint64_t offset);
 int image_write_at(struct image *image, const void *buf, size_t len, uint64_t offset);
 int image_flush(struct image *image);

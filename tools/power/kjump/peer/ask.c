@@ -70,34 +70,61 @@ uint64_t memory_in_use(void)
 	return all > unused ? all - unused : 0;
 }
 
-void peer_message(struct message *m, const char *action)
+/* The devices this kernel uses, as they are now. */
+static int add_devices(struct message *m)
 {
-	message_clear(m);
+	char *disks = NULL, *busy = NULL;
+	int rc = device_busy_list(true, &disks);
+
+	if (!rc)
+		rc = device_busy_list(false, &busy);
+	if (!rc) {
+		message_add(m, "disks", "%s", disks);
+		message_add(m, "busy", "%s", busy);
+	}
+	free(disks);
+	free(busy);
+	return rc;
+}
+
+int peer_message(struct message *m, const char *action)
+{
+	struct message devices;
+	int rc;
+
+	message_init(&devices);
+	rc = add_devices(&devices);
+	message_init(m);
 	message_add(m, "action", "%s", action);
+	/* With some to spare: there may be more of them until the jump. */
+	m->room = align_up(2 * devices.length + MESSAGE_REST, PAGE);
+	message_add(m, "image_at", "%llu", (unsigned long long)m->room);
+	message_free(&devices);
+	return rc;
 }
 
 int send_and_jump(struct message *m)
 {
-	char *disks = device_busy_list(true), *busy = device_busy_list(false);
+	const uint64_t room = m->room;
 	struct message none;
-	int rc = KJ_OK;
+	int rc = add_devices(m);
 
-	/* Last, as there may be many. */
-	message_add(m, "disks", "%s", disks);
-	message_add(m, "busy", "%s", busy);
-	free(disks);
-	free(busy);
-	if (shared_size() < MESSAGE_SIZE)
-		rc = shared_resize(MESSAGE_SIZE);
+	if (!rc && shared_size() < m->room)
+		rc = shared_resize(m->room);
 	if (!rc)
 		rc = message_send(m);
 	if (rc)
 		return rc;
 	rc = jump();
+	message_free(m);
 	message_read(m);
-	message_clear(&none);
+	/* Where the image begins, whatever the peer says. */
+	m->room = room;
+	message_init(&none);
+	none.room = room;
 	if (shared_size())
 		message_send(&none);
+	message_free(&none);
 	return rc;
 }
 
@@ -120,19 +147,38 @@ int peer_ask(struct message *m)
 	return rc;
 }
 
+static int check_room(const struct image *image)
+{
+	uint64_t need = memory_in_use();
+
+	need += image_overhead(need);
+	if (image->room >= need)
+		return KJ_OK;
+	return fail(KJ_REFUSED,
+		    "%s is too small: it has %llu MB, and %llu MB of memory are in use",
+		    image->path, (unsigned long long)(image->room / MB),
+		    (unsigned long long)(need / MB + 1));
+}
+
+int peer_check_room(const char *path)
+{
+	struct image image;
+	int rc = image_open(&image, path, false);
+
+	if (!rc)
+		rc = check_room(&image);
+	image_close(&image);
+	return rc;
+}
+
 int peer_name_device(const char *path, struct message *m)
 {
 	char id[2 * IMAGE_ID_LEN + 1];
 	struct image image;
-	uint64_t need = memory_in_use();
 	int rc = image_open(&image, path, true);
 
-	need += image_overhead(need);
-	if (!rc && image.room < need)
-		rc = fail(KJ_REFUSED,
-			  "%s is too small: it has %llu MB, and %llu MB of memory are in use",
-			  path, (unsigned long long)(image.room / MB),
-			  (unsigned long long)(need / MB + 1));
+	if (!rc)
+		rc = check_room(&image);
 	if (!rc) {
 		memset(&image.super, 0, sizeof(image.super));
 		image_new_id(image.super.id);

@@ -3,6 +3,7 @@
 #include "peer/kexec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/reboot.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,17 @@ bool jump_was_resumed(void)
 	return resumed;
 }
 
+void jump_hold(bool hold)
+{
+	int fd = open(KEXEC_JUMP_SYSFS "held", O_WRONLY | O_CLOEXEC);
+
+	/* That nothing is loaded, or is being loaded, comes out at the jump. */
+	if (fd < 0 || write(fd, hold ? "1" : "0", 1) < 0)
+		errno = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
 static int not_jumped(int error)
 {
 	char *last = jump_file("last");
@@ -81,12 +93,15 @@ static int not_jumped(int error)
 int jump(void)
 {
 	char *last;
-	int rc = KJ_OK;
+	int error, rc = KJ_OK;
 
 	fflush(stdout);
 	sync();
-	if (reboot(LINUX_REBOOT_CMD_KEXEC))
-		return not_jumped(errno);
+	jump_hold(false);
+	error = reboot(LINUX_REBOOT_CMD_KEXEC) ? errno : 0;
+	jump_hold(true);
+	if (error)
+		return not_jumped(error);
 	last = jump_file("last");
 	if (!strncmp(last, "test at", 7))
 		rc = fail(KJ_FAILED, "not jumped: a %s (/sys/power/pm_test is set)", last);

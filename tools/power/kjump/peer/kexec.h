@@ -31,6 +31,9 @@ uint64_t jump_number(const char *name);
 /* Whether something to jump to is loaded. */
 bool jump_loaded(void);
 
+/* From now on, nobody but kjump is to jump to what is loaded; a reboot is a reboot. */
+void jump_hold(bool hold);
+
 /*
  * Jump. KJ_OK when somebody jumped back here; KJ_PEER if the other kernel died;
  * otherwise it was not left or not reached, and why is in fail_text().

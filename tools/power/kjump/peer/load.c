@@ -42,32 +42,66 @@ static void drop_cached(const char *path)
 	close(fd);
 }
 
-int peer_load(struct conf *conf)
+/* What a load takes: files that will do, a window, a command line (to be freed). */
+static int plan(struct conf *conf, struct mem_range *window, char **line)
 {
-	char *own, *line, *argv[9];
-	unsigned int i = 0, n;
+	struct initramfs fs;
+	struct bzimage kernel;
+	char *own;
 	int rc = conf_complete(conf);
 
 	if (!rc)
-		rc = choose_window(conf);
+		rc = bzimage_read(conf->kernel, &kernel);
+	if (!rc)
+		rc = initramfs_read(conf->initrd, &fs);
+	if (!rc)
+		rc = peer_window(conf, &kernel, &fs, window);
 	if (rc)
 		return rc;
-	own = read_text("/proc/cmdline");
-	line = peer_command_line(own ? own : "", conf->append);
+	own = conf->command_line ? xasprintf("%s", conf->command_line) :
+				   read_text("/proc/cmdline");
+	rc = peer_command_line(own ? own : "", conf->append, window, kernel.cmdline_size, line);
 	free(own);
+	if (!rc)
+		detail("the peer's window is %#llx-%#llx, its command line %s",
+		       (unsigned long long)window->start, (unsigned long long)window->end, *line);
+	return rc;
+}
+
+int peer_check(struct conf *conf)
+{
+	struct mem_range window;
+	char *line = NULL;
+	int rc = jump_loaded() ? KJ_OK : plan(conf, &window, &line);
+
+	free(line);
+	return rc;
+}
+
+int peer_load(struct conf *conf)
+{
+	char *line, *argv[9];
+	struct mem_range window;
+	unsigned int i = 0, n;
+	int rc = plan(conf, &window, &line);
+
+	if (rc)
+		return rc;
 	argv[i++] = xasprintf("%s", conf->kexec);
 	argv[i++] = xasprintf("--load-preserve-context");
 	/* It would hash all of the window twice, most of it zeros. */
 	argv[i++] = xasprintf("--no-checks");
 	argv[i++] = xasprintf("%s", conf->kernel);
-	argv[i++] = xasprintf("--mem-min=%#llx", WINDOW_START);
-	argv[i++] = xasprintf("--mem-max=%#llx", (unsigned long long)conf->window - 1);
+	argv[i++] = xasprintf("--mem-min=%#llx", (unsigned long long)window.start);
+	argv[i++] = xasprintf("--mem-max=%#llx", (unsigned long long)window.end - 1);
 	argv[i++] = xasprintf("--initrd=%s", conf->initrd);
 	argv[i++] = xasprintf("--append=%s", line);
 	n = i;
 	argv[i] = NULL;
 	step("loading %s with %s", conf->kernel, conf->initrd);
 	rc = run_kexec(conf->kernel, argv);
+	if (!rc)
+		jump_hold(true);
 	/* kexec has read them; they would only be saved with all else. */
 	drop_cached(conf->kernel);
 	drop_cached(conf->initrd);

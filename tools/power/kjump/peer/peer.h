@@ -4,6 +4,9 @@
 #define KJUMP_PEER_H
 
 #include "common/conf.h"
+#include "common/machine.h"
+#include "peer/bzimage.h"
+#include "peer/initramfs.h"
 #include "peer/shared.h"
 
 /*
@@ -20,18 +23,32 @@
 /* It ends here, or further if that is needed. */
 #define WINDOW_DEFAULT	(64 * MB)
 
-/* window.c: as large as needed where nothing else is asked for, and never smaller. */
-int choose_window(struct conf *conf);
+/*
+ * window.c: physical memory for the peer, as large as needed where nothing else is asked
+ * for, and never smaller.
+ */
+int peer_window(const struct conf *conf, const struct bzimage *kernel,
+		const struct initramfs *fs, struct mem_range *window);
 
 /* load.c */
 int peer_load(struct conf *conf);
+/* Whether a peer is loaded, or could be; without loading it. */
+int peer_check(struct conf *conf);
 /* The peer, loaded if it is not yet. */
 int have_peer(struct conf *conf);
 /* Run the kexec tool; what it says goes to our standard error. */
 int run_kexec(const char *what, char **argv);
 
-/* command_line.c: what the peer needs to know of the first kernel: the words after its own. */
-char *peer_command_line(const char *own, const char *append);
+/*
+ * command_line.c: the words the peer gets, to be freed: those of this kernel (@own), what
+ * kjump adds, and @append; before all of them a guard, that no RAM above 1 MB but @window
+ * is free, for a kernel that would not find its entry. @limit: characters it can read.
+ * KJ_REFUSED with the way out if the peer would not find what kexec puts at the end.
+ */
+int peer_command_line(const char *own, const char *append, const struct mem_range *window,
+		      uint32_t limit, char **line);
+/* Whether the parameter @name is on @line, with a value if @name ends in '='. */
+bool command_line_has(const char *line, const char *name);
 
 /* ask.c: the first kernel's side */
 int need_jump_support(void);
@@ -41,8 +58,8 @@ int need_view(void);
 uint64_t meminfo_bytes(const char *key);
 /* Memory an image may take: all RAM but what is free. */
 uint64_t memory_in_use(void);
-/* A message with an action and what every message has. */
-void peer_message(struct message *m, const char *action);
+/* A message with an action, and with room for what every message has. */
+int peer_message(struct message *m, const char *action);
 /* Jump with a message. What it asks for is not to be done at a later jump. */
 int send_and_jump(struct message *m);
 /*
@@ -52,6 +69,8 @@ int send_and_jump(struct message *m);
 int peer_ask(struct message *m);
 /* Write a superblock that names @path for the peer; the name goes to @m. */
 int peer_name_device(const char *path, struct message *m);
+/* KJ_REFUSED if @path has no room for all memory in use; nothing is written. */
+int peer_check_room(const char *path);
 
 /*
  * serve.c, the peer's side: do what the first kernel asks for and jump back, again and

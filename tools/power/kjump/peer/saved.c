@@ -28,10 +28,13 @@ static void tell(const char *id)
 	struct message old, m;
 	char *before;
 
-	if (message_read(&old))
+	if (message_read(&old)) {
+		message_free(&old);
 		return;
+	}
 	before = message_get(&old, MESSAGE_SAVED);
-	message_clear(&m);
+	message_init(&m);
+	m.room = old.room;
 	if (id)
 		message_add(&m, MESSAGE_SAVED, "%s%s%s", before ? before : "",
 			    before ? "," : "", id);
@@ -44,6 +47,8 @@ static void tell(const char *id)
 		free(value);
 	}
 	message_send(&m);
+	message_free(&m);
+	message_free(&old);
 	fail_clear();
 }
 

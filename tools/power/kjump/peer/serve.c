@@ -14,8 +14,9 @@
 /* Going back can fail for a moment: a device that is busy, an event that woke us. */
 #define RETRY_SECONDS	1
 
-/* Disks are found in the background while the peer boots. */
+/* Disks are found in the background while the peer boots; later they are there at once. */
 #define DEVICE_SECONDS	30
+#define AGAIN_SECONDS	10
 
 /* --- going back --------------------------------------------------------- */
 
@@ -53,16 +54,24 @@ static int go_back(void)
  */
 static int open_by_id(const char *id, const char *likely, struct image *image)
 {
-	double until = now_seconds() + DEVICE_SECONDS;
+	static bool found_one;
+	double until = now_seconds() + (found_one ? AGAIN_SECONDS : DEVICE_SECONDS);
+	bool looked_again = false;
 	char *path;
 	int rc;
 
 	while (!(path = device_find_image(id, IMAGE_PREPARED, likely))) {
 		if (now_seconds() >= until)
 			return fail(KJ_FAILED,
-				    "the peer does not find the device (has its kernel the driver?)");
+				    "the peer does not find %s: its kernel has no driver for it, or it was connected after the peer had booted (then kjump load --ready boots another one)",
+				    likely ? likely : "the device");
+		/* It may be newer than what this kernel knows. */
+		if (!looked_again)
+			device_rescan();
+		looked_again = true;
 		usleep(50 * 1000);
 	}
+	found_one = true;
 	rc = image_open(image, path, true);
 	free(path);
 	return rc ? rc : image_read_super(image);
@@ -84,7 +93,7 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	if (id) {
 		rc = open_by_id(id, device, &image);
 	} else {
-		rc = shared_image(&image);
+		rc = shared_image(m, &image);
 		image_new_id(image.super.id);
 	}
 	image.final = final;
@@ -143,7 +152,8 @@ static bool serve_once(void)
 	action = message_get(&m, "action");
 	busy = message_get(&m, "busy");
 	disks = message_get(&m, "disks");
-	message_clear(&reply);
+	message_init(&reply);
+	reply.room = m.room;
 	if (rc) {
 		/* Back, with that answer. */
 	} else if (!action || !strcmp(action, ACTION_SWITCH)) {
@@ -170,6 +180,8 @@ static bool serve_once(void)
 	if (shared_size())
 		message_send(&reply);
 	fail_clear();
+	message_free(&m);
+	message_free(&reply);
 	free(action);
 	free(busy);
 	free(disks);
@@ -202,5 +214,8 @@ int peer_serve(bool back_first)
 
 	while (!rc && serve_once())
 		rc = go_back_at_last();
+	/* Whoever is here may go back with stock kexec. */
+	if (!rc)
+		jump_hold(false);
 	return rc;
 }

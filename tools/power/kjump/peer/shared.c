@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Memory that a kernel and its peer share; its first page is for messages. */
+/* Memory that a kernel and its peer share: a message, and behind it, maybe, an image. */
 #include "peer/kexec.h"
 #include "peer/shared.h"
 
@@ -54,29 +54,37 @@ int shared_resize(uint64_t size)
 	return KJ_OK;
 }
 
-void message_clear(struct message *m)
+void message_init(struct message *m)
 {
+	memset(m, 0, sizeof(*m));
+	m->text = xalloc(1);
+}
+
+void message_free(struct message *m)
+{
+	free(m->text);
 	memset(m, 0, sizeof(*m));
 }
 
 void message_add(struct message *m, const char *key, const char *fmt, ...)
 {
-	size_t at = strlen(m->text), room = sizeof(m->text) - at;
-	char *line = m->text + at;
+	char *value = NULL, *p;
 	size_t len;
 	va_list ap;
 
-	if (room < strlen(key) + 4)
-		return;
-	len = (size_t)sprintf(line, "%s=", key);
 	va_start(ap, fmt);
-	vsnprintf(line + len, room - len - 1, fmt, ap);
+	value = xvasprintf(fmt, ap);
 	va_end(ap);
-	for (; line[len]; len++)
-		if ((unsigned char)line[len] < ' ')
-			line[len] = ' ';
-	line[len] = '\n';
-	line[len + 1] = 0;
+	for (p = value; *p; p++)
+		if ((unsigned char)*p < ' ')
+			*p = ' ';
+	p = xasprintf("%s=%s\n", key, value);
+	len = strlen(p);
+	m->text = xrealloc(m->text, m->length + len + 1);
+	memcpy(m->text + m->length, p, len + 1);
+	m->length += len;
+	free(p);
+	free(value);
 }
 
 char *message_get(const struct message *m, const char *key)
@@ -113,11 +121,16 @@ static int open_shared(int *fd)
 
 int message_send(const struct message *m)
 {
-	int fd, rc = open_shared(&fd);
+	int fd, rc;
 
+	if (m->length >= m->room)
+		return fail(KJ_FAILED,
+			    "what is to be said has %zu bytes, and there is room for %llu; try again",
+			    m->length, (unsigned long long)m->room);
+	rc = open_shared(&fd);
 	if (rc)
 		return rc;
-	if (pwrite_full(fd, m, sizeof(*m), 0) < 0)
+	if (pwrite_full(fd, m->text, m->length + 1, 0) < 0)
 		rc = fail(KJ_FAILED, SHARED ": %s", strerror(errno));
 	close(fd);
 	return rc;
@@ -125,20 +138,35 @@ int message_send(const struct message *m)
 
 int message_read(struct message *m)
 {
+	uint64_t size = shared_size(), image_at;
 	int fd, rc = KJ_OK;
 
-	message_clear(m);
-	fd = shared_size() ? open(SHARED, O_RDONLY | O_CLOEXEC) : -1;
+	message_init(m);
+	fd = size ? open(SHARED, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
 		return KJ_NONE;
-	if (pread_full(fd, m, sizeof(*m), 0) < 0)
-		rc = KJ_NONE;
+	while (!rc && !memchr(m->text + (m->length ? m->length - PAGE : 0), 0,
+			      m->length ? PAGE : 0)) {
+		if (m->length + PAGE > size) {
+			/* It has no end. */
+			rc = KJ_NONE;
+			break;
+		}
+		m->text = xrealloc(m->text, m->length + PAGE + 1);
+		if (pread_full(fd, m->text + m->length, PAGE, m->length) != (ssize_t)PAGE)
+			rc = KJ_NONE;
+		m->length += PAGE;
+	}
 	close(fd);
-	m->text[sizeof(m->text) - 1] = 0;
+	if (rc)
+		m->text[0] = 0;
+	m->length = strlen(m->text);
+	image_at = message_number(m, "image_at");
+	m->room = image_at && image_at < size ? image_at : size;
 	return rc;
 }
 
-int shared_image(struct image *image)
+int shared_image(const struct message *m, struct image *image)
 {
 	uint64_t size = shared_size();
 
@@ -146,7 +174,7 @@ int shared_image(struct image *image)
 	image->fd = -1;
 	image->path = xasprintf("shared memory");
 	image->shared = true;
-	image->base = MESSAGE_SIZE;
-	image->room = size > MESSAGE_SIZE ? size - MESSAGE_SIZE : 0;
+	image->base = m->room;
+	image->room = size > m->room ? size - m->room : 0;
 	return open_shared(&image->fd);
 }

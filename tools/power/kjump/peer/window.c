@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The memory a peer may use. */
-#include "common/machine.h"
 #include "peer/peer.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Never beyond what a kernel can be loaded to. */
 #define WINDOW_MAX	(1024 * MB)
@@ -18,95 +12,93 @@
  */
 #define WORKING_MEMORY	(24 * MB + machine_ram_size() / 4096)
 
-/* What the kernel at @path needs to unpack itself, from the setup header of a bzImage. */
-static int kernel_size(const char *path, uint64_t *size)
+/* The part of some RAM in which a window can be. */
+static struct mem_range usable(const struct mem_range *ram)
 {
-	uint8_t header[0x268];
-	uint32_t init_size;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	struct mem_range r = *ram;
 
-	if (fd < 0)
-		return fail(KJ_FAILED, "kernel %s: %s", path, strerror(errno));
-	n = pread_full(fd, header, sizeof(header), 0);
-	close(fd);
-	if (n != sizeof(header) || memcmp(header + 0x202, "HdrS", 4))
-		return fail(KJ_FAILED, "kernel %s: not a bzImage", path);
-	memcpy(&init_size, header + 0x260, sizeof(init_size));
-	*size = init_size;
-	return KJ_OK;
+	if (r.start < WINDOW_START)
+		r.start = WINDOW_START;
+	else
+		r.start = align_up(r.start, MB);
+	if (r.end > WINDOW_MAX)
+		r.end = WINDOW_MAX;
+	if (r.end < r.start)
+		r.end = r.start;
+	return r;
 }
 
-/* The initramfs, packed and, from the end of a gzip file, unpacked. */
-static int initrd_size(const char *path, uint64_t *packed, uint64_t *unpacked)
+/*
+ * The lowest RAM that has room for @need bytes, up to @end if that is not 0; else, for a
+ * message, the largest.
+ */
+static struct mem_range find_ram(uint64_t need, uint64_t end)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	uint8_t magic[2] = { 0 };
-	uint32_t length;
-	struct stat st;
+	struct mem_range *ram, best = { 0 };
+	int n = machine_ram(NULL, &ram);
 
-	if (fd < 0 || fstat(fd, &st)) {
-		int error = errno;
+	for (int i = 0; i < n; i++) {
+		struct mem_range r = usable(&ram[i]);
 
-		if (fd >= 0)
-			close(fd);
-		return fail(KJ_FAILED, "initramfs %s: %s", path, strerror(error));
+		if (end && (end <= r.start || end > r.end))
+			continue;
+		if ((end ? end : r.end) - r.start >= need) {
+			best = r;
+			break;
+		}
+		if (r.end - r.start > best.end - best.start)
+			best = r;
 	}
-	*packed = (uint64_t)st.st_size;
-	*unpacked = 4 * *packed;
-	if (*packed > 18 && pread_full(fd, magic, 2, 0) == 2 && magic[0] == 0x1f &&
-	    magic[1] == 0x8b && pread_full(fd, &length, 4, *packed - 4) == 4 && length > *packed)
-		*unpacked = length;
-	close(fd);
-	return KJ_OK;
-}
-
-/* Where the RAM that begins below WINDOW_START or there ends. */
-static uint64_t ram_end(void)
-{
-	struct mem_range *ram;
-	uint64_t end = WINDOW_MAX;
-	int i, n = machine_ram(NULL, &ram);
-
-	for (i = 0; i < n; i++)
-		if (ram[i].start <= WINDOW_START && ram[i].end > WINDOW_START)
-			end = ram[i].end;
 	free(ram);
-	return end < WINDOW_MAX ? end : WINDOW_MAX;
+	return best;
 }
 
-int choose_window(struct conf *conf)
+/* UEFI leaves less memory in one piece below than a BIOS does: a window need not begin at 1 MB. */
+static int no_room(const struct conf *conf, uint64_t need, const struct mem_range *ram)
 {
-	uint64_t kernel = 0, packed = 0, unpacked = 0, need, end = ram_end();
-	int rc = kernel_size(conf->kernel, &kernel);
+	return fail(KJ_REFUSED,
+		    "%s and %s need a window of %llu MB, and the largest piece of RAM below %llu MB that it could be in is %#llx-%#llx; take smaller ones",
+		    conf->kernel, conf->initrd, (unsigned long long)(need / MB + 1),
+		    (unsigned long long)(WINDOW_MAX / MB), (unsigned long long)ram->start,
+		    (unsigned long long)ram->end);
+}
 
-	if (!rc)
-		rc = initrd_size(conf->initrd, &packed, &unpacked);
-	if (rc)
-		return rc;
-	need = WINDOW_START + kernel + packed + unpacked + WORKING_MEMORY;
-	if (!conf->window) {
-		conf->window = align_up(need, 8 * MB);
-		if (conf->window < WINDOW_DEFAULT)
-			conf->window = WINDOW_DEFAULT;
-		if (conf->window > end && need <= end)
-			conf->window = end;
+int peer_window(const struct conf *conf, const struct bzimage *kernel,
+		const struct initramfs *fs, struct mem_range *window)
+{
+	uint64_t files = fs->packed + fs->unpacked;
+	uint64_t need = kernel->init_size + files + WORKING_MEMORY;
+	struct mem_range ram = find_ram(need, conf->window);
+	uint64_t best;
+
+	if (conf->window && ram.start == ram.end)
+		return fail(KJ_REFUSED, "a window up to %llu MB: there is no RAM right below that",
+			    (unsigned long long)(conf->window / MB));
+	window->start = ram.start;
+	window->end = conf->window ? conf->window : ram.end;
+	if (window->end - window->start < need) {
+		const struct mem_range lowest = find_ram(need, 0);
+
+		if (lowest.end - lowest.start < need)
+			return no_room(conf, need, &lowest);
+		best = align_up(lowest.start + need, 8 * MB);
+		if (best > lowest.end)
+			best = lowest.end;
+		return fail(KJ_REFUSED,
+			    "a window up to %llu MB is too small: %llu MB for the kernel, %llu MB for the initramfs, %llu MB to work in; use --window=%lluM",
+			    (unsigned long long)(window->end / MB),
+			    (unsigned long long)(kernel->init_size / MB + 1),
+			    (unsigned long long)(files / MB + 1),
+			    (unsigned long long)(WORKING_MEMORY / MB),
+			    (unsigned long long)(best / MB));
 	}
-	if (conf->window >= need && conf->window <= end)
-		return KJ_OK;
-	if (need > end)
-		return fail(KJ_FAILED,
-			    "%s and %s need a window up to %llu MB, and RAM there ends at %llu MB; take smaller ones",
-			    conf->kernel, conf->initrd, (unsigned long long)(need / MB + 1),
-			    (unsigned long long)(end / MB));
-	if (conf->window > end)
-		return fail(KJ_FAILED, "a window up to %llu MB: RAM there ends at %llu MB",
-			    (unsigned long long)(conf->window / MB),
-			    (unsigned long long)(end / MB));
-	return fail(KJ_FAILED,
-		    "a window of %llu MB is too small: %llu MB for the kernel, %llu MB for the initramfs, %llu MB to work in; use --window=%lluM",
-		    (unsigned long long)(conf->window / MB), (unsigned long long)(kernel / MB + 1),
-		    (unsigned long long)((packed + unpacked) / MB + 1),
-		    (unsigned long long)(WORKING_MEMORY / MB),
-		    (unsigned long long)(align_up(need, 8 * MB) / MB));
+	if (!conf->window) {
+		/* What is needed, with some to spare. */
+		best = align_up(ram.start + need, 8 * MB);
+		if (best < WINDOW_DEFAULT)
+			best = WINDOW_DEFAULT;
+		if (best < window->end)
+			window->end = best;
+	}
+	return KJ_OK;
 }

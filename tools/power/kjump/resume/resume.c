@@ -76,7 +76,7 @@ int restore_check_machine(const struct image *image)
 		return another_machine(image, why);
 	}
 	machine_features(&here);
-	if (!machine_same_cpu(m, &here, why, sizeof(why)))
+	if (!machine_runs(m, &here, why, sizeof(why)))
 		return another_machine(image, why);
 	return compare_ram(image);
 }

@@ -85,7 +85,6 @@ static bool is_elf(const char *path)
 int verb_call(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "mem", required_argument, NULL, OPT_MEM },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
@@ -104,7 +103,7 @@ int verb_call(int argc, char **argv)
 			return usage(argv[0], "no address of a page: \"%s\"", optarg);
 		at |= c == OPT_MEM;
 	}
-	rc = check_arguments(argc, argv, 1, 1);
+	rc = check_arguments(argc, argv, "PROGRAM");
 	if (!rc && access(argv[optind], R_OK))
 		rc = fail(KJ_FAILED, "%s: %s", argv[optind], strerror(errno));
 	if (!rc && at && is_elf(argv[optind]))

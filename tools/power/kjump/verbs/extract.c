@@ -15,7 +15,6 @@ static const char extract_help[] =
 int verb_extract(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
@@ -26,7 +25,7 @@ int verb_extract(int argc, char **argv)
 	while ((c = next_option(argc, argv, options, extract_help)) >= 0)
 		if (c == OPT_FORCE)
 			force = true;
-	rc = check_arguments(argc, argv, 2, 2);
+	rc = check_arguments(argc, argv, "IMAGE FILE");
 	if (!rc)
 		rc = extract_check_file(argv[optind + 1], force);
 	if (rc)

@@ -7,6 +7,8 @@
 #include "peer/peer.h"
 #include "verbs/verbs.h"
 
+#include <stdlib.h>
+
 /*
  * The system goes on: if the peer came as far as a complete image (and died when
  * it was to power off), nobody may resume that.
@@ -19,14 +21,30 @@ static void disown(const char *device)
 			device);
 }
 
-enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS };
+/* What the next boot will do is not known here; most are like this one. */
+static void warn_of_boot(const char *device)
+{
+	char *own = read_text("/proc/cmdline");
+
+	if (own && !command_line_has(own, "kjump.restore") &&
+	    !command_line_has(own, "kjump.restore=")) {
+		step("the next boot must have kjump.restore=%s on its command line, as this one has not:",
+		     device);
+		step("else nothing is resumed, and what is in memory now is lost");
+	}
+	free(own);
+}
+
+enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN };
 
 static const char hibernate_help[] =
-	"kjump hibernate [--force] [--reboot] [--compress=lz4|zstd|none] [DEVICE]\n\n"
+	"kjump hibernate [--dry-run] [--force] [--reboot] [--compress=lz4|zstd|none]\n"
+	"                [DEVICE]\n\n"
 	"Save this system on DEVICE, a partition that nothing else uses (default: device=\n"
 	"in /etc/kjump.conf), and power off. At the next boot \"kjump restore\" in the\n"
 	"initramfs resumes it, and this command says so and ends. If it cannot be saved,\n"
 	"the system goes on, and this command says why.\n\n"
+	"  --dry-run    only check whether it could be done\n"
 	"  --force      overwrite what is on DEVICE, whatever it is; not if it is in use\n"
 	"  --reboot     reboot instead of powering off\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
@@ -34,13 +52,13 @@ static const char hibernate_help[] =
 int verb_hibernate(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ "reboot", no_argument, NULL, OPT_REBOOT },
+		{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ NULL }
 	};
-	bool force = false, again = false;
+	bool force = false, again = false, dry = false;
 	struct message m;
 	struct conf conf;
 	const char *device;
@@ -53,10 +71,12 @@ int verb_hibernate(int argc, char **argv)
 			force = true;
 		else if (c == OPT_REBOOT)
 			again = true;
+		else if (c == OPT_DRY_RUN)
+			dry = true;
 		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
 			return usage(argv[0], "no way to compress: \"%s\"", optarg);
 	}
-	rc = check_arguments(argc, argv, 0, 1);
+	rc = check_arguments(argc, argv, "[DEVICE]");
 	if (rc)
 		return rc;
 	device = optind < argc ? argv[optind] : conf.device;
@@ -71,22 +91,35 @@ int verb_hibernate(int argc, char **argv)
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "
 			  "boot with mem=4G, or use kjump snapshot");
+	if (!rc && dry) {
+		rc = peer_check_room(device);
+		if (!rc)
+			rc = peer_check(&conf);
+		if (!rc) {
+			warn_of_boot(device);
+			step("%s: this system could be saved there", device);
+		}
+		return rc;
+	}
 	if (!rc)
 		rc = have_peer(&conf);
 	if (rc)
 		return rc;
-	peer_message(&m, ACTION_HIBERNATE);
+	rc = peer_message(&m, ACTION_HIBERNATE);
+	if (rc)
+		return rc;
 	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
 	message_add(&m, "after", again ? "reboot" : "poweroff");
 	hold_signals();
-	if (shared_size() < MESSAGE_SIZE)
-		rc = shared_resize(MESSAGE_SIZE);
+	if (shared_size() < m.room)
+		rc = shared_resize(m.room);
 	if (!rc)
 		rc = peer_name_device(device, &m);
 	if (!rc)
 		rc = check_interrupted();
 	if (rc)
 		return rc;
+	warn_of_boot(device);
 	step("hibernating to %s", device);
 	rc = peer_ask(&m);
 	if (!rc && jump_was_resumed()) {

@@ -10,20 +10,24 @@ enum {
 	OPT_INITRD,
 	OPT_WINDOW,
 	OPT_APPEND,
+	OPT_COMMAND_LINE,
 	OPT_READY,
 };
 
 static const char load_help[] =
-	"kjump load [--kernel=FILE] [--initrd=FILE] [--window=SIZE] [--append=WORDS] [--ready]\n\n"
+	"kjump load [--kernel=FILE] [--initrd=FILE] [--window=SIZE] [--append=WORDS]\n"
+	"           [--command-line=WORDS] [--ready]\n\n"
 	"Load the second kernel, the peer, to jump to later. What was loaded before stays\n"
 	"if this fails.\n\n"
 	"  --kernel   default: kernel= in /etc/kjump.conf, /boot/bzImage, or this kernel's\n"
 	"             file in /boot\n"
 	"  --initrd   its initramfs, with kjump in it; default: initrd= in /etc/kjump.conf,\n"
-	"             /boot/rootfs.gz, or this kernel's initramfs\n"
+	"             /boot/rootfs.gz\n"
 	"  --window   it may use memory up to this address (default: what it needs,\n"
 	"             at least 64M)\n"
 	"  --append   more words for its command line\n"
+	"  --command-line\n"
+	"             what it is told of the machine, instead of this kernel's own words\n"
 	"  --ready    also boot it and come back, so that later jumps are fast\n";
 
 static int make_ready(void)
@@ -31,7 +35,9 @@ static int make_ready(void)
 	struct message m;
 	int rc;
 
-	peer_message(&m, ACTION_READY);
+	rc = peer_message(&m, ACTION_READY);
+	if (rc)
+		return rc;
 	step("booting the peer");
 	rc = peer_ask(&m);
 	if (!rc)
@@ -42,11 +48,11 @@ static int make_ready(void)
 int verb_load(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "kernel", required_argument, NULL, OPT_KERNEL },
 		{ "initrd", required_argument, NULL, OPT_INITRD },
 		{ "window", required_argument, NULL, OPT_WINDOW },
 		{ "append", required_argument, NULL, OPT_APPEND },
+		{ "command-line", required_argument, NULL, OPT_COMMAND_LINE },
 		{ "ready", no_argument, NULL, OPT_READY },
 		{ NULL }
 	};
@@ -63,13 +69,15 @@ int verb_load(int argc, char **argv)
 			conf.initrd = optarg;
 		else if (c == OPT_APPEND)
 			conf.append = optarg;
+		else if (c == OPT_COMMAND_LINE)
+			conf.command_line = optarg;
 		else if (c == OPT_READY)
 			ready = true;
 		else if (c == OPT_WINDOW && (!parse_size(optarg, &conf.window) ||
 					     conf.window % PAGE || conf.window <= WINDOW_START))
 			return usage(argv[0], "no size above 1M: \"%s\"", optarg);
 	}
-	rc = check_arguments(argc, argv, 0, 0);
+	rc = check_arguments(argc, argv, "");
 	if (!rc)
 		rc = need_jump_support();
 	if (!rc)

@@ -8,33 +8,67 @@
 #include "verbs/verbs.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* How long disks may take to appear that a saved system has in use. */
 #define DISK_SECONDS	10
 
-enum { OPT_FORCE = OPT_FIRST, OPT_LIST, OPT_CHECK, OPT_WAIT };
+enum { OPT_FORCE = OPT_FIRST, OPT_LIST, OPT_CHECK, OPT_WAIT, OPT_MOUNTS, OPT_DISKS };
 
 static const char restore_help[] =
-	"kjump restore [--list] [--check] [--force] [--wait=SECONDS] [DEVICE]\n\n"
+	"kjump restore [--list] [--check] [--ignore-mounts] [--ignore-disks] [--force]\n"
+	"              [--wait=SECONDS] [DEVICE]\n\n"
 	"Resume the system that was saved on DEVICE (or in a file): best from the\n"
 	"initramfs, before any file system is mounted. Without DEVICE, all block devices\n"
-	"are searched for an image. Everything is checked first, and the image is loaded\n"
-	"and checked entirely before this system is left. An image is good for one resume,\n"
-	"and only as long as nobody else has mounted the disks it has in use.\n\n"
+	"are searched for an image; of several, the one that fits this machine and its\n"
+	"disks is taken. Everything is checked first, and the image is loaded and checked\n"
+	"entirely before this system is left. An image is good for one resume, and only as\n"
+	"long as nobody else has mounted the disks it has in use.\n\n"
 	"  --list       only list the devices with images\n"
 	"  --check      only check: can the image be resumed here?\n"
-	"  --force      although file systems are mounted here, or disks are not as that\n"
-	"               system left them: what they hold will be damaged\n"
+	"  --ignore-mounts\n"
+	"               although file systems are mounted here for writing: what is on them\n"
+	"               will be damaged if that system has them in use, too\n"
+	"  --ignore-disks\n"
+	"               although disks are missing, or are not as that system left them:\n"
+	"               what they hold will be damaged\n"
+	"  --force      both\n"
 	"  --wait       wait that long for devices to appear (default 5)\n";
+
+/* A complete image; copies of one are the same. */
+struct candidate {
+	char *path;
+	uint8_t id[IMAGE_ID_LEN];
+};
 
 /* What a search found. */
 struct search {
 	bool print;
-	unsigned int images, complete;
-	char *path;			/* of a complete one */
+	unsigned int images;
+	struct candidate *list;
+	unsigned int complete;
 	char *bad;			/* what is wrong with another one */
 };
+
+static void add_candidate(struct search *s, const char *path, const uint8_t *id)
+{
+	for (unsigned int i = 0; i < s->complete; i++)
+		if (!memcmp(s->list[i].id, id, IMAGE_ID_LEN))
+			return;
+	s->list = xrealloc(s->list, (s->complete + 1) * sizeof(*s->list));
+	s->list[s->complete].path = xasprintf("%s", path);
+	memcpy(s->list[s->complete++].id, id, IMAGE_ID_LEN);
+}
+
+static void free_search(struct search *s)
+{
+	while (s->complete)
+		free(s->list[--s->complete].path);
+	free(s->list);
+	free(s->bad);
+	memset(s, 0, sizeof(*s));
+}
 
 static int look_at(void *ctx, const char *path)
 {
@@ -48,19 +82,16 @@ static int look_at(void *ctx, const char *path)
 		rc = image_read_super(&image);
 	if (!rc && s->print) {
 		image_when(&image, when, sizeof(when));
-		step("%s: %s %s %s", path, image_state_name(image.super.state),
-		     image.super.release, when);
+		answer("%s: %s %s %s", path, image_state_name(image.super.state),
+		       image.super.release, when);
 	} else if (rc == KJ_BAD_IMAGE && s->print) {
-		step("%s", fail_text());
+		answer("%s", fail_text());
 	}
 	s->images += !rc || rc == KJ_BAD_IMAGE;
-	if (!rc && image.super.state == IMAGE_COMPLETE) {
-		s->complete++;
-		free(s->path);
-		s->path = xasprintf("%s", path);
-	} else if (!rc && image.super.state != IMAGE_USED && image.super.state != IMAGE_SNAPSHOT) {
+	if (!rc && image.super.state == IMAGE_COMPLETE)
+		add_candidate(s, path, image.super.id);
+	else if (!rc && image.super.state != IMAGE_USED && image.super.state != IMAGE_SNAPSHOT)
 		rc = image_check_state(&image, true);
-	}
 	if (rc == KJ_BAD_IMAGE && !s->bad)
 		s->bad = xasprintf("%s", fail_text());
 	fail_clear();
@@ -76,31 +107,85 @@ static int list_images(void)
 	return s.images ? KJ_OK : fail(KJ_NONE, "no image on any block device");
 }
 
+/* Whether it could be resumed here, by what can be told without reading all of it. */
+static bool fits(const char *path)
+{
+	struct image image;
+	int rc = image_open(&image, path, false);
+
+	if (!rc)
+		rc = image_read_all(&image, true);
+	if (!rc)
+		rc = restore_check_machine(&image);
+	if (!rc)
+		rc = disks_unchanged(&image, 0);
+	image_close(&image);
+	return !rc;
+}
+
+/* Of several, the one that fits this machine and its disks; NULL: none, or more than one. */
+static char *choose(const struct search *s, unsigned int *fitting, char **why)
+{
+	char *path = NULL;
+
+	*fitting = 0;
+	for (unsigned int i = 0; i < s->complete; i++) {
+		char *before = *why;
+
+		if (fits(s->list[i].path)) {
+			path = s->list[i].path;
+			(*fitting)++;
+			continue;
+		}
+		*why = xasprintf("%s%s%s", before ? before : "", before ? "; " : "", fail_text());
+		free(before);
+		fail_clear();
+	}
+	return *fitting == 1 ? path : NULL;
+}
+
 static int find_image(double wait, char **path)
 {
 	double until = now_seconds() + wait;
+	struct search s;
+	int rc = -1;
 
-	for (;;) {
-		struct search s = { 0 };
+	while (rc < 0) {
+		unsigned int fitting;
+		char *why = NULL;
+		bool last;
 
+		memset(&s, 0, sizeof(s));
+		last = now_seconds() >= until;
 		device_for_each(look_at, &s);
-		if (s.complete > 1)
-			return fail(KJ_REFUSED,
-				    "there are %u images; name the device (kjump restore --list)",
-				    s.complete);
 		if (s.complete == 1) {
-			*path = s.path;
-			return KJ_OK;
-		}
-		if (now_seconds() >= until)
-			return s.bad ? fail(KJ_BAD_IMAGE, "%s", s.bad) :
+			*path = xasprintf("%s", s.list[0].path);
+			rc = KJ_OK;
+		} else if (s.complete > 1) {
+			char *best = choose(&s, &fitting, &why);
+
+			if (best) {
+				step("%s is the one of %u images that fits", best, s.complete);
+				*path = xasprintf("%s", best);
+				rc = KJ_OK;
+			} else if (fitting || last) {
+				rc = fail(KJ_REFUSED,
+					  "there are %u images, and %u of them fit; name the device (kjump restore --list)%s%s",
+					  s.complete, fitting, why ? ": " : "", why ? why : "");
+			}
+		} else if (last) {
+			rc = s.bad ? fail(KJ_BAD_IMAGE, "%s", s.bad) :
 				fail(KJ_NONE, "no image to restore on any block device");
-		free(s.bad);
-		usleep(100 * 1000);
+		}
+		free(why);
+		free_search(&s);
+		if (rc < 0)
+			usleep(100 * 1000);
 	}
+	return rc;
 }
 
-static int restore_from(const char *path, bool check, bool force)
+static int restore_from(const char *path, bool check, bool any_mounts, bool any_disks)
 {
 	struct image image;
 	int rc = image_open(&image, path, !check);
@@ -109,12 +194,12 @@ static int restore_from(const char *path, bool check, bool force)
 		rc = image_read_all(&image, true);
 	if (!rc)
 		rc = restore_check_machine(&image);
-	if (!rc && !check && !force)
-		rc = device_none_written();
+	if (!rc && !check && !any_mounts)
+		rc = device_none_written(image_device(&image));
 	if (!rc)
 		rc = check ? restore_check_data(&image) : restore_load(&image);
 	/* By now the disks had some time to appear. */
-	if (!rc && !force) {
+	if (!rc && !any_disks) {
 		rc = disks_unchanged(&image, DISK_SECONDS);
 		if (rc && !check)
 			kexec_unload();
@@ -132,14 +217,15 @@ static int restore_from(const char *path, bool check, bool force)
 int verb_restore(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "check", no_argument, NULL, OPT_CHECK },
 		{ "wait", required_argument, NULL, OPT_WAIT },
+		{ "ignore-mounts", no_argument, NULL, OPT_MOUNTS },
+		{ "ignore-disks", no_argument, NULL, OPT_DISKS },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
-	bool list = false, check = false, force = false;
+	bool list = false, check = false, any_mounts = false, any_disks = false;
 	uint64_t wait = 5;
 	char *found = NULL;
 	int c, rc;
@@ -149,12 +235,12 @@ int verb_restore(int argc, char **argv)
 			list = true;
 		else if (c == OPT_CHECK)
 			check = true;
-		else if (c == OPT_FORCE)
-			force = true;
-		else if (c == OPT_WAIT && !parse_size(optarg, &wait))
+		any_mounts |= c == OPT_MOUNTS || c == OPT_FORCE;
+		any_disks |= c == OPT_DISKS || c == OPT_FORCE;
+		if (c == OPT_WAIT && !parse_seconds(optarg, &wait))
 			return usage(argv[0], "no number of seconds: \"%s\"", optarg);
 	}
-	rc = check_arguments(argc, argv, 0, list ? 0 : 1);
+	rc = check_arguments(argc, argv, list ? "" : "[DEVICE]");
 	if (rc)
 		return rc;
 	if (list)
@@ -162,11 +248,11 @@ int verb_restore(int argc, char **argv)
 	if (optind < argc) {
 		if (!device_wait(argv[optind], (double)wait))
 			return fail(KJ_NONE, "%s is not there", argv[optind]);
-		return restore_from(argv[optind], check, force);
+		return restore_from(argv[optind], check, any_mounts, any_disks);
 	}
 	rc = find_image((double)wait, &found);
 	if (!rc)
-		rc = restore_from(found, check, force);
+		rc = restore_from(found, check, any_mounts, any_disks);
 	free(found);
 	return rc;
 }

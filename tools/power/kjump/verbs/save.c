@@ -31,6 +31,10 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, con
 	char size[32], packed[32];
 	int rc = image_open(&image, target, true);
 
+	if (!rc && is_new)
+		file_begun(target);
+	if (!rc)
+		rc = image_own_file(&image);
 	if (!rc) {
 		image_new_id(image.super.id);
 		image.disks = disks;
@@ -45,6 +49,7 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, con
 	/* A file that was not there before is not left behind in pieces. */
 	if (rc && is_new && image.fd >= 0)
 		unlink(target);
+	file_is_whole();
 	image_close(&image);
 	if (rc)
 		return rc;
@@ -69,7 +74,6 @@ static int check_unknown(const char *target)
 int verb_save(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ "from", required_argument, NULL, OPT_FROM },	/* for tests */
@@ -93,7 +97,7 @@ int verb_save(int argc, char **argv)
 		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
 			return usage(argv[0], "no way to compress: \"%s\"", optarg);
 	}
-	rc = check_arguments(argc, argv, 1, 1);
+	rc = check_arguments(argc, argv, "TARGET");
 	if (rc)
 		return rc;
 	/* That there is something to save is known before the target is looked at. */

@@ -13,14 +13,11 @@ static const char serve_help[] =
 
 int verb_serve(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL }
-	};
+	static const struct option options[] = { { NULL } };
 	int rc;
 
 	while (next_option(argc, argv, options, serve_help) >= 0)
 		;
-	rc = check_arguments(argc, argv, 0, 0);
+	rc = check_arguments(argc, argv, "");
 	return rc ? rc : peer_serve(false);
 }

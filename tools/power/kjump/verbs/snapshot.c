@@ -32,12 +32,12 @@ static const char snapshot_help[] =
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
 /* Enough for most, and leave something for the system to go on with. */
-static int share_for_image(void)
+static int share_for_image(const struct message *m)
 {
 	uint64_t in_use, want, unused, keep;
 
 	/* What an earlier one that was killed has left. */
-	if (shared_size() > MESSAGE_SIZE && shared_resize(0))
+	if (shared_size() > m->room && shared_resize(0))
 		return KJ_FAILED;
 	in_use = memory_in_use();
 	want = in_use / 8 * 5 + 8 * MB;
@@ -49,7 +49,7 @@ static int share_for_image(void)
 	/* No image is smaller than that. What the kernel calls available need not all be of use. */
 	for (; want >= in_use / 16; want = want / 4 * 3) {
 		fail_clear();
-		if (!shared_resize(want / PAGE * PAGE + MESSAGE_SIZE))
+		if (!shared_resize(want / PAGE * PAGE + m->room))
 			return KJ_OK;
 	}
 	fail_clear();
@@ -116,10 +116,10 @@ static int ask_for_snapshot(struct message *m, bool shared)
 	return KJ_OK;
 }
 
-static int write_dump(const char *via, const char *file, bool force)
+static int write_dump(const struct message *m, const char *via, const char *file, bool force)
 {
 	struct image image;
-	int rc = via ? image_open(&image, via, false) : shared_image(&image);
+	int rc = via ? image_open(&image, via, false) : shared_image(m, &image);
 
 	if (!rc)
 		rc = image_read_all(&image, false);
@@ -132,7 +132,6 @@ static int write_dump(const char *via, const char *file, bool force)
 int verb_snapshot(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "via", required_argument, NULL, OPT_VIA },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
@@ -141,6 +140,7 @@ int verb_snapshot(int argc, char **argv)
 	const char *via = NULL, *file;
 	bool force = false;
 	struct message m;
+	uint64_t room;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
 
@@ -154,7 +154,7 @@ int verb_snapshot(int argc, char **argv)
 		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
 			return usage(argv[0], "no way to compress: \"%s\"", optarg);
 	}
-	rc = check_arguments(argc, argv, 1, 1);
+	rc = check_arguments(argc, argv, "FILE");
 	if (rc)
 		return rc;
 	file = argv[optind];
@@ -171,10 +171,13 @@ int verb_snapshot(int argc, char **argv)
 		rc = have_peer(&conf);
 	if (rc)
 		return rc;
-	peer_message(&m, ACTION_SNAPSHOT);
+	rc = peer_message(&m, ACTION_SNAPSHOT);
+	if (rc)
+		return rc;
+	room = m.room;
 	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
 	hold_signals();
-	rc = via ? shared_resize(MESSAGE_SIZE) : share_for_image();
+	rc = via ? shared_resize(room) : share_for_image(&m);
 	if (!rc && via)
 		rc = peer_name_device(via, &m);
 	if (!rc)
@@ -182,8 +185,8 @@ int verb_snapshot(int argc, char **argv)
 	if (!rc)
 		rc = ask_for_snapshot(&m, !via);
 	if (!rc)
-		rc = write_dump(via, file, force);
-	if (!via && shared_size() > MESSAGE_SIZE && shared_resize(0) && !rc)
+		rc = write_dump(&m, via, file, force);
+	if (!via && shared_size() > room && shared_resize(0) && !rc)
 		rc = KJ_FAILED;
 	if (!rc)
 		step("%s is written", file);

@@ -24,8 +24,8 @@ static void put_json(const char *text)
 	for (; *text; text++) {
 		if (*text == '"' || *text == '\\')
 			printf("\\%c", *text);
-		else if ((unsigned char)*text < ' ')
-			printf("\\u%04x", *text);
+		else if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
+			printf("\\u%04x", (unsigned char)*text);
 		else
 			putchar(*text);
 	}
@@ -35,19 +35,32 @@ static void put_json(const char *text)
 /* --- images ------------------------------------------------------------- */
 
 struct listing {
-	bool json, all;			/* all: of all devices */
+	bool json;
 	unsigned int count;
 };
 
-static void image_as_json(const struct image *image, const char *path)
+/* @why: it is damaged, and nothing else is known. */
+static void image_as_json(const struct image *image, const char *path, const char *why)
 {
+	static const char * const unknown[] = {
+		"id", "release", "build_id", "compress", "saved_at", "data_bytes", "image_bytes",
+	};
 	const struct superblock *s = &image->super;
 	char id[2 * IMAGE_ID_LEN + 1];
 
-	image_id_text(s->id, id);
 	fputs("{\"path\": ", stdout);
 	put_json(path);
-	printf(", \"state\": \"%s\", \"id\": \"%s\"", image_state_name(s->state), id);
+	if (why) {
+		fputs(", \"state\": \"damaged\", \"why\": ", stdout);
+		put_json(why);
+		for (unsigned int i = 0; i < ARRAY_SIZE(unknown); i++)
+			printf(", \"%s\": null", unknown[i]);
+		putchar('}');
+		return;
+	}
+	image_id_text(s->id, id);
+	printf(", \"state\": \"%s\", \"why\": null, \"id\": \"%s\"", image_state_name(s->state),
+	       id);
 	fputs(", \"release\": ", stdout);
 	put_json(s->release);
 	fputs(", \"build_id\": ", stdout);
@@ -64,14 +77,15 @@ static void image_as_text(const struct image *image, const char *path)
 	char size[32], packed[32], when[32];
 
 	if (s->state == IMAGE_PREPARED || s->state == IMAGE_WRITING) {
-		step("%s: an image, %s", path, image_state_name(s->state));
+		answer("%s: an image, %s", path, image_state_name(s->state));
 		return;
 	}
 	image_when(image, when, sizeof(when));
-	step("%s: an image, %s: %s of %s, as %s (%s), saved %s", path, image_state_name(s->state),
-	     human_size(s->data_bytes, size, sizeof(size)), *s->release ? s->release : "a kernel",
-	     human_size(s->image_size, packed, sizeof(packed)),
-	     image_algorithm_name(s->algorithm), when);
+	answer("%s: an image, %s: %s of %s, as %s (%s), saved %s", path,
+	       image_state_name(s->state), human_size(s->data_bytes, size, sizeof(size)),
+	       *s->release ? s->release : "a kernel",
+	       human_size(s->image_size, packed, sizeof(packed)),
+	       image_algorithm_name(s->algorithm), when);
 }
 
 static int show_image(const char *path, struct listing *l)
@@ -81,19 +95,16 @@ static int show_image(const char *path, struct listing *l)
 
 	if (!rc)
 		rc = image_read_super(&image);
-	if (rc == KJ_BAD_IMAGE && l->json && l->all) {
-		fputs(l->count++ ? ", {\"path\": " : "{\"path\": ", stdout);
-		put_json(path);
-		fputs(", \"state\": \"damaged\", \"why\": ", stdout);
-		put_json(fail_text());
-		putchar('}');
+	if (rc == KJ_BAD_IMAGE && l->json) {
+		fputs(l->count++ ? ", " : "", stdout);
+		image_as_json(&image, path, fail_text());
 	}
 	if (!rc) {
 		if (l->json && l->count)
 			fputs(", ", stdout);
 		l->count++;
 		if (l->json)
-			image_as_json(&image, path);
+			image_as_json(&image, path, NULL);
 		else
 			image_as_text(&image, path);
 	}
@@ -107,47 +118,85 @@ static int visit(void *ctx, const char *path)
 
 	/* Damaged ones are worth a word; devices that cannot be read, or hold none, are not. */
 	if (rc == KJ_BAD_IMAGE && !((struct listing *)ctx)->json)
-		step("%s", fail_text());
+		answer("%s", fail_text());
 	fail_clear();
 	return 0;
 }
 
 /* --- this kernel -------------------------------------------------------- */
 
+/* How a fact is shown to programs; null where it is not known, as what only root may see. */
+enum shape { YES_OR_NO, NUMBER, TEXT, ADDRESS, RANGES };
+
 static const struct {
 	const char *file, *text;
-	bool number;
+	enum shape shape;
 } facts[] = {
-	{ "preserved", "preserved kernel", true },
-	{ "jump_back_entry", "jumped to from", false },
-	{ "confined_to", "confined to", false },
-	{ "image_entry", "loaded, entry", false },
-	{ "image_window", "loaded, window", false },
-	{ "jumps", "jumps", true },
-	{ "last", "last jump", false },
-	{ "shared_size", "shared memory", true },
+	{ "preserved", "preserved kernel", YES_OR_NO },
+	{ "jump_back_entry", "jumped to from", ADDRESS },
+	{ "confined_to", "confined to", RANGES },
+	{ "image_entry", "loaded, entry", ADDRESS },
+	{ "image_window", "loaded, window", RANGES },
+	{ "held", "loaded, held", YES_OR_NO },
+	{ "jumps", "jumps", NUMBER },
+	{ "last", "last jump", TEXT },
+	{ "shared_size", "shared memory", NUMBER },
 };
+
+static void put_ranges(char *text)
+{
+	const char *before = "[";
+	char *line, *rest = text;
+
+	while ((line = strsep(&rest, "\n"))) {
+		char *end = strchr(line, '-');
+
+		if (!end)
+			continue;
+		*end++ = 0;
+		printf("%s{\"first\": \"%s\", \"last\": \"%s\"}", before, line, end);
+		before = ", ";
+	}
+	fputs(*before == '[' ? "[]" : "]", stdout);
+}
+
+static void put_fact(const char *file, enum shape shape)
+{
+	char *path = xasprintf(KEXEC_JUMP_SYSFS "%s", file), *value = read_text(path);
+
+	if (!value)
+		fputs("null", stdout);
+	else if (shape == YES_OR_NO)
+		fputs(strtoull(value, NULL, 0) ? "true" : "false", stdout);
+	else if (shape == NUMBER)
+		printf("%llu", strtoull(value, NULL, 0));
+	else if (shape == RANGES)
+		put_ranges(value);
+	else if (shape == ADDRESS && !strtoull(value, NULL, 0))
+		fputs("null", stdout);
+	else
+		put_json(value);
+	free(value);
+	free(path);
+}
 
 static void kernel_as_json(void)
 {
-	printf("\"supported\": %s, \"loaded\": %s", jump_supported() ? "true" : "false",
-	       jump_loaded() ? "true" : "false");
-	for (unsigned int i = 0; i < ARRAY_SIZE(facts); i++) {
-		char *value = jump_file(facts[i].file);
+	char *entry = read_text(KEXEC_JUMP_SYSFS "image_entry");
 
+	printf("\"supported\": %s, \"loaded\": %s", jump_supported() ? "true" : "false",
+	       !entry ? "null" : strtoull(entry, NULL, 0) ? "true" : "false");
+	free(entry);
+	for (unsigned int i = 0; i < ARRAY_SIZE(facts); i++) {
 		printf(", \"%s\": ", facts[i].file);
-		if (facts[i].number)
-			printf("%llu", strtoull(value, NULL, 0));
-		else
-			put_json(value);
-		free(value);
+		put_fact(facts[i].file, facts[i].shape);
 	}
 }
 
 static void kernel_as_text(void)
 {
 	if (!jump_supported()) {
-		step("kexec jump: not in this kernel");
+		answer("kexec jump: not in this kernel");
 		return;
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(facts); i++) {
@@ -156,7 +205,7 @@ static void kernel_as_text(void)
 		for (p = value; (p = strchr(p, '\n')); )
 			*p = ' ';
 		if (*value && strcmp(value, "0x0"))
-			step("%-18s%s", facts[i].text, value);
+			answer("%-18s%s", facts[i].text, value);
 		free(value);
 	}
 }
@@ -164,7 +213,6 @@ static void kernel_as_text(void)
 int verb_status(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ NULL }
 	};
@@ -174,12 +222,12 @@ int verb_status(int argc, char **argv)
 	while ((c = next_option(argc, argv, options, status_help)) >= 0)
 		if (c == OPT_JSON)
 			l.json = true;
-	rc = check_arguments(argc, argv, 0, 1);
+	rc = check_arguments(argc, argv, "[DEVICE]");
 	if (rc)
 		return rc;
 	if (optind < argc) {
 		rc = show_image(argv[optind], &l);
-		if (!rc && l.json)
+		if (l.count && l.json)
 			putchar('\n');
 		return rc;
 	}
@@ -190,11 +238,13 @@ int verb_status(int argc, char **argv)
 	} else {
 		kernel_as_text();
 	}
-	l.all = true;
 	device_for_each(visit, &l);
 	if (l.json)
 		puts("]}");
 	else if (!l.count)
-		step("%-18snone", "images");
-	return KJ_OK;
+		answer("%-18snone", "images");
+	/* Said already. */
+	if (!jump_supported())
+		fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
+	return jump_supported() ? KJ_OK : KJ_NONE;
 }

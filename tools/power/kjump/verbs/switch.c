@@ -44,17 +44,14 @@ static void disown_saved(const struct message *m)
 
 int verb_switch(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL }
-	};
+	static const struct option options[] = { { NULL } };
 	struct message m;
 	double begun;
 	int rc;
 
 	while (next_option(argc, argv, options, switch_help) >= 0)
 		;
-	rc = check_arguments(argc, argv, 0, 0);
+	rc = check_arguments(argc, argv, "");
 	if (!rc)
 		rc = need_jump_support();
 	if (rc)
@@ -62,7 +59,9 @@ int verb_switch(int argc, char **argv)
 	if (!jump_loaded())
 		return fail(KJ_NONE, "nothing to jump to is loaded; kjump load does that");
 	/* A peer without kjump does not read messages, and need not. */
-	peer_message(&m, ACTION_SWITCH);
+	rc = peer_message(&m, ACTION_SWITCH);
+	if (rc)
+		return rc;
 	begun = now_seconds();
 	rc = send_and_jump(&m);
 	if (!jump_was_resumed())

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the file of a kernel says of it. */
+#ifndef KJUMP_BZIMAGE_H
+#define KJUMP_BZIMAGE_H
+
+#include "common/kjump.h"
+
+/* As in include/linux/kexec_jump_abi.h of the kernel. */
+#define KEXEC_JUMP_VERSION	1u
+
+struct bzimage {
+	uint32_t init_size;		/* bytes it needs to unpack itself */
+	uint32_t cmdline_size;		/* characters of a command line, without the zero byte */
+	uint32_t jump_version;		/* of what kernels tell each other at a jump; 0: none */
+};
+
+/* KJ_REFUSED if it does not say that it can jump back. */
+int bzimage_read(const char *path, struct bzimage *k);
+/* From the bytes at kernel_info; 0 if there is no word of kexec jump. */
+uint32_t bzimage_jump_version(const uint8_t *info, size_t length);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is in an initramfs. */
+#ifndef KJUMP_INITRAMFS_H
+#define KJUMP_INITRAMFS_H
+
+#include "common/kjump.h"
+
+struct initramfs {
+	uint64_t packed, unpacked;	/* bytes of the file, and of memory its files take */
+	bool has_init, has_kjump;
+};
+
+/* Read it all; KJ_FAILED, or KJ_REFUSED with the way out if no peer can boot from it. */
+int initramfs_read(const char *path, struct initramfs *fs);
+
+/* Archives in the form newc, one after another, as they come. */
+struct cpio {
+	struct initramfs *fs;
+	uint64_t skip;			/* bytes of the file being passed over */
+	size_t have, want;		/* of a header and name, or 0: between entries */
+	char head[110 + 4096 + 4];
+	bool ended;			/* after the last entry of an archive */
+	bool bad;
+};
+
+void cpio_begin(struct cpio *c, struct initramfs *fs);
+/* How many bytes were taken: fewer at the end of an archive, or if it is not one. */
+size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length);
+
+#endif
