@@ -28,7 +28,7 @@ static void warn_of_boot(const char *device)
 
 	if (own && !command_line_has(own, "kjump.restore") &&
 	    !command_line_has(own, "kjump.restore=")) {
-		step("the next boot must have kjump.restore=%s on its command line, as this one has not:",
+		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
 		     device);
 		step("else nothing is resumed, and what is in memory now is lost");
 	}
