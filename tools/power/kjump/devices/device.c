@@ -248,11 +248,11 @@ static void add_claimed(struct users *users, dev_t dev)
 
 /*
  * What somebody has opened exclusively: file systems mounted in another namespace or
- * hidden by other mounts, journals and further devices of file systems, and the like;
- * with @held, what is part of another device. Partitions first: a disk cannot be opened
- * either while one of them is in use.
+ * hidden by other mounts, journals and further devices of file systems, and the like; not
+ * what is part of another device. Partitions first: a disk cannot be opened either while
+ * one of them is in use.
  */
-static int add_exclusive(struct users *users, bool partitions, bool held)
+static int add_exclusive(struct users *users, bool partitions)
 {
 	struct dirent **names;
 	int n = scandir("/sys/class/block", &names, NULL, alphasort);
@@ -264,7 +264,6 @@ static int add_exclusive(struct users *users, bool partitions, bool held)
 		const char *name = names[i]->d_name;
 		char *sys = xasprintf("/sys/class/block/%s/dev", name);
 		char *partition = xasprintf("/sys/class/block/%s/partition", name);
-		char *loop = xasprintf("/sys/class/block/%s", name);
 		char *path = file_of(name), *above = NULL;
 		dev_t dev;
 		int fd;
@@ -274,26 +273,45 @@ static int add_exclusive(struct users *users, bool partitions, bool held)
 			fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
 			if (fd < 0 && errno == EBUSY) {
 				above = held_by(dev);
-				if (above && held)
-					add_user(users, dev, xasprintf("part of %s", above));
-				else if (!above && !held && !has_used_partition(users, name))
+				if (!above && !has_used_partition(users, name))
 					add_claimed(users, dev);
 			}
 			if (fd >= 0)
 				close(fd);
 		}
-		/* What a loop device is set up on is written to whenever somebody likes. */
-		if (held)
-			add_backing_file(users, loop);
 		free(above);
 		free(path);
-		free(loop);
 		free(partition);
 		free(sys);
 		free(names[i]);
 	}
 	free(names);
 	return KJ_OK;
+}
+
+/* What is part of another device, or what a loop device is on, whether that is in use or not. */
+static void add_held(struct users *users)
+{
+	DIR *d = opendir("/sys/class/block");
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char *sys = xasprintf("/sys/class/block/%s", e->d_name);
+		char *number = xasprintf("%s/dev", sys), *above = NULL;
+		dev_t dev;
+
+		if (e->d_name[0] != '.' && read_dev(number, &dev)) {
+			above = known(users, dev) ? NULL : held_by(dev);
+			if (above)
+				add_user(users, dev, xasprintf("part of %s", above));
+			add_backing_file(users, sys);
+		}
+		free(above);
+		free(number);
+		free(sys);
+	}
+	if (d)
+		closedir(d);
 }
 
 static void add_opened_by(struct users *users, const char *pid)
@@ -361,14 +379,11 @@ static int find_users(struct users *users, dev_t own)
 	add_swaps(users);
 	rc = add_opened(users);
 	if (!rc)
-		rc = add_exclusive(users, true, false);
+		rc = add_exclusive(users, true);
 	if (!rc)
-		rc = add_exclusive(users, false, false);
+		rc = add_exclusive(users, false);
 	users->direct = users->count;
-	if (!rc)
-		rc = add_exclusive(users, true, true);
-	if (!rc)
-		rc = add_exclusive(users, false, true);
+	add_held(users);
 	for (i = 0; i < users->count; i++)
 		add_below(users, users->list[i].dev);
 	for (i = 0; i < users->direct; i++)
@@ -384,15 +399,14 @@ static const char *user_of(const struct users *users, dev_t dev)
 	return NULL;
 }
 
-int device_busy_list(bool direct, char **out)
+/* The first @count of them, each once. */
+static char *list_of(const struct users *users, unsigned int count)
 {
 	char *list = xasprintf("%s", "");
-	struct users users, seen = { 0 };
-	unsigned int i;
-	int rc = find_users(&users, 0);
+	struct users seen = { 0 };
 
-	for (i = 0; i < (direct ? users.direct : users.count); i++) {
-		dev_t dev = users.list[i].dev;
+	for (unsigned int i = 0; i < count; i++) {
+		dev_t dev = users->list[i].dev;
 		char *more;
 
 		if (known(&seen, dev))
@@ -402,9 +416,18 @@ int device_busy_list(bool direct, char **out)
 		free(list);
 		list = more;
 	}
-	free_users(&users);
 	free_users(&seen);
-	*out = list;
+	return list;
+}
+
+int device_busy_lists(char **direct, char **all)
+{
+	struct users users;
+	int rc = find_users(&users, 0);
+
+	*direct = list_of(&users, users.direct);
+	*all = list_of(&users, users.count);
+	free_users(&users);
 	return rc;
 }
 

@@ -14,7 +14,7 @@ int device_check(const char *path, const char *busy, bool force);
  * The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below.
  * In use is what cannot be opened exclusively, and what a program may write to.
  */
-int device_busy_list(bool direct, char **list);
+int device_busy_lists(char **direct, char **all);
 /* Take the first device off such a list (or NULL), false if there is none. */
 bool device_list_next(const char **list, dev_t *dev);
 /*

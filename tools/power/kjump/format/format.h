@@ -96,6 +96,9 @@ struct load_range {
 	uint64_t memsz;
 };
 
+/* For qsort(). */
+int load_by_paddr(const void *a, const void *b);
+
 /*
  * Ranges of the core file that hold data, ascending, in pages. Packed: for each
  * the gap since the end of the last one and the length, as LEB128. Memory can be

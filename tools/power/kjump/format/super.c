@@ -36,7 +36,7 @@ static int by_offset(const void *a, const void *b)
 	return x->filesz < y->filesz ? -1 : x->filesz > y->filesz;
 }
 
-static int by_paddr(const void *a, const void *b)
+int load_by_paddr(const void *a, const void *b)
 {
 	const struct load_range *x = a, *y = b;
 
@@ -86,7 +86,7 @@ static bool loads_fit(const struct superblock *super, const struct index *index)
 			l->filesz <= file_end - l->offset;
 	}
 	if (fit)
-		qsort(loads, n, sizeof(*loads), by_paddr);
+		qsort(loads, n, sizeof(*loads), load_by_paddr);
 	for (i = 1; fit && i < n; i++)
 		fit = loads[i - 1].paddr + loads[i - 1].memsz <= loads[i].paddr;
 	if (fit)

@@ -73,11 +73,9 @@ uint64_t memory_in_use(void)
 /* The devices this kernel uses, as they are now. */
 static int add_devices(struct message *m)
 {
-	char *disks = NULL, *busy = NULL;
-	int rc = device_busy_list(true, &disks);
+	char *disks, *busy;
+	int rc = device_busy_lists(&disks, &busy);
 
-	if (!rc)
-		rc = device_busy_list(false, &busy);
 	if (!rc) {
 		message_add(m, "disks", "%s", disks);
 		message_add(m, "busy", "%s", busy);

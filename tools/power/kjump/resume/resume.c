@@ -161,13 +161,6 @@ static int add_segment(struct loader *l, const void *buf, uint64_t paddr, uint64
 	return KJ_OK;
 }
 
-static int by_paddr(const void *a, const void *b)
-{
-	const struct load_range *x = a, *y = b;
-
-	return x->paddr < y->paddr ? -1 : x->paddr > y->paddr;
-}
-
 /*
  * Tell the kernel of all memory first, ascending: what is free there now it can
  * fill in place.
@@ -180,7 +173,7 @@ static int announce(struct loader *l)
 	int rc = KJ_OK;
 
 	memcpy(loads, index->loads, index->nr_loads * sizeof(*loads));
-	qsort(loads, index->nr_loads, sizeof(*loads), by_paddr);
+	qsort(loads, index->nr_loads, sizeof(*loads), load_by_paddr);
 	for (i = 0; !rc && i < index->nr_loads; i++) {
 		uint64_t from = loads[i].offset, to = from + loads[i].filesz;
 		struct extent_cursor cursor;
