@@ -29,6 +29,8 @@ def check_told(g):
     assert f"errno={errno.EOWNERDEAD} " in g.run(f"cat {RESULT}").out
     assert sysfs(g, "last") == "peer died: sysrq triggered crash"
     assert dmesg(g, "kexec_jump: the peer died: sysrq triggered crash")
+    # Of no device the DMA went on into memory that was A's again.
+    assert not dmesg(g, "went on with DMA")
 
 
 def check_another_peer(g):

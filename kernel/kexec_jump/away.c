@@ -165,6 +165,7 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 		attempt->peer_died = true;
 	} else if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
 		attempt->peer_died = true;
+		attempt->peer_panicked = true;
 		note_last_words(header->peer_message);
 	}
 }

@@ -59,7 +59,8 @@ extern struct mutex kexec_jump_lock;
  * @jumped:	it reached the peer, and came back
  * @cpus_held:	offline CPUs were made to wait for a startup IPI
  * @processor_saved: the processor's state is to be restored
- * @peer_died:	the peer came back because it panicked
+ * @peer_died:	the peer came back because it panicked, or by an exception
+ * @peer_panicked: it is a kernel that panicked
  * @from_image:	this kernel came back from an image of it
  */
 struct kexec_jump_attempt {
@@ -69,6 +70,7 @@ struct kexec_jump_attempt {
 	bool cpus_held;
 	bool processor_saved;
 	bool peer_died;
+	bool peer_panicked;
 	bool from_image;
 };
 

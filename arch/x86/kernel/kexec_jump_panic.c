@@ -27,18 +27,33 @@
 #include <asm/setup.h>
 #include <asm/x86_init.h>
 
+#ifdef CONFIG_PCI
+/*
+ * Configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2). Once memory
+ * mapped configuration space is in use, early_pci_allowed() says no.
+ */
+static bool pci_config_by_ports(void)
+{
+#ifdef CONFIG_PCI_DIRECT
+	if (raw_pci_ops == &pci_direct_conf1)
+		return true;
+#endif
+	return early_pci_allowed();
+}
+#endif
+
 /*
  * Devices of a kernel that panicked were not suspended. Their DMA must not go on
  * into memory that is the preserved kernel's a moment later; nor that of what is
  * behind a bridge, should a device not listen. Configuration space is accessed
  * without locks, as any may be held.
  */
-static void stop_dma(void)
+static void stop_dma_by_ports(void)
 {
 #ifdef CONFIG_PCI
 	unsigned int bus, slot, func;
 
-	if (!early_pci_allowed())
+	if (!pci_config_by_ports())
 		return;
 	for (bus = 0; bus < 256; bus++) {
 		for (slot = 0; slot < 32; slot++) {
@@ -66,17 +81,20 @@ static void stop_dma(void)
 #endif
 }
 
-/* The same in the segments that only memory mapped configuration space reaches. */
-static void stop_dma_of_segments(void)
+/* The same where only memory mapped configuration space reaches. */
+static void stop_dma_by_memory(void)
 {
 #if defined(CONFIG_PCI_MMCONFIG) && defined(CONFIG_X86_64)
+	bool by_ports = pci_config_by_ports();
 	struct pci_mmcfg_region *region;
 	unsigned int bus, devfn;
 
 	if (!raw_pci_ext_ops)
 		return;
 	list_for_each_entry(region, &pci_mmcfg_list, list) {
-		for (bus = region->start_bus; region->segment && bus <= region->end_bus; bus++) {
+		if (!region->segment && by_ports)
+			continue;
+		for (bus = region->start_bus; bus <= region->end_bus; bus++) {
 			for (devfn = 0; devfn < 256; devfn++) {
 				u32 id, command;
 
@@ -136,8 +154,8 @@ static void __noreturn leave_for_good(void)
 {
 	cpu_emergency_disable_virtualization();
 	forget_hypervisor();
-	stop_dma();
-	stop_dma_of_segments();
+	stop_dma_by_ports();
+	stop_dma_by_memory();
 	mdelay(DMA_SETTLE_MS);
 	/*
 	 * Its tables are this kernel's; with bus mastering off nobody needs them. Whoever
