@@ -20,7 +20,10 @@ def at_home(g, **kw):
     # Connections to others end with them being powered off; this one has both ends in the image.
     g.run("nc -ll -p 7 -e cat </dev/null >/dev/null 2>&1 & "
           "while ! netstat -ltn | grep -q :7; do usleep 50000; done").check()
-    return Work(g, tcp="-t 127.0.0.1:7", **kw)
+    work = Work(g, tcp="-t 127.0.0.1:7", **kw)
+    # Connected, and all else has begun: there will be no more processes.
+    work.check()
+    return work
 
 
 def processes(g):
