@@ -193,31 +193,37 @@ static int late_devices_enter(struct kexec_jump_attempt *attempt)
 	return dpm_suspend_end(PMSG_FREEZE);
 }
 
-#ifdef CONFIG_PCI
 /*
  * A kernel that panics stops the DMA of its devices before its memory goes. Where bus
- * mastering cannot be switched off, it means nothing that it is on.
+ * mastering cannot be switched off, it means nothing that it is on. All devices at once,
+ * as resets take long; not by pci_clear_master(), which would have drivers resume without.
  */
-static void stop_dma_of_dead_peer(struct pci_dev *dev, bool stopped_before)
+static void stop_dma_of_dead_peer(bool stopped_before)
 {
+#ifdef CONFIG_PCI
+	struct pci_dev *dev = NULL;
 	u16 before, after;
 
-	pci_read_config_word(dev, PCI_COMMAND, &before);
-	if (PCI_POSSIBLE_ERROR(before) || !(before & PCI_COMMAND_MASTER))
-		return;
-	pci_write_config_word(dev, PCI_COMMAND, before & ~PCI_COMMAND_MASTER);
-	pci_read_config_word(dev, PCI_COMMAND, &after);
-	if (stopped_before && !(after & PCI_COMMAND_MASTER))
-		pci_err(dev, "went on with DMA after its user died: memory may be damaged\n");
-}
+	for_each_pci_dev(dev) {
+		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+			continue;
+		pci_read_config_word(dev, PCI_COMMAND, &before);
+		if (PCI_POSSIBLE_ERROR(before) || !(before & PCI_COMMAND_MASTER))
+			continue;
+		pci_write_config_word(dev, PCI_COMMAND, before & ~PCI_COMMAND_MASTER);
+		pci_read_config_word(dev, PCI_COMMAND, &after);
+		if (stopped_before && !(after & PCI_COMMAND_MASTER))
+			pci_err(dev, "went on with DMA after its user died: memory may be damaged\n");
+	}
 #endif
+}
 
 /*
  * A peer that died left its devices as they were, with its DMA addresses in
- * them. The peer switched their DMA off, and resuming switches it on again,
- * often before the driver resets the device: let them forget first.
+ * them. Their DMA is off, and resuming switches it on again, often before the
+ * driver resets the device: let them forget first.
  */
-static void reset_devices_of_dead_peer(bool panicked)
+static void reset_devices_of_dead_peer(void)
 {
 #ifdef CONFIG_PCI
 	struct pci_dev *dev = NULL;
@@ -225,7 +231,6 @@ static void reset_devices_of_dead_peer(bool panicked)
 	for_each_pci_dev(dev) {
 		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
 			continue;
-		stop_dma_of_dead_peer(dev, panicked);
 		device_lock(&dev->dev);
 		if (__pci_reset_function_locked(dev))
 			pci_dbg(dev, "cannot be reset after its user died\n");
@@ -236,8 +241,10 @@ static void reset_devices_of_dead_peer(bool panicked)
 
 static void late_devices_leave(struct kexec_jump_attempt *attempt)
 {
-	if (attempt->peer_died)
-		reset_devices_of_dead_peer(attempt->peer_panicked);
+	if (attempt->peer_died) {
+		stop_dma_of_dead_peer(attempt->peer_panicked);
+		reset_devices_of_dead_peer();
+	}
 	dpm_resume_start(attempt->message);
 }
 
