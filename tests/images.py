@@ -6,7 +6,7 @@ import subprocess
 from kjlab.guest import GuestError
 from kjlab.util import BUILD
 
-from jumps import MB, at_host_time
+from jumps import MB, at_host_time, free_kb
 
 DEVICE = "/dev/vdc"         # Guest(blank=...)
 RESTORE = f"kjump.restore={DEVICE}"
@@ -77,13 +77,13 @@ def meminfo(g):
 
 
 def check_free(g, before, slack):
-    """As much memory is free as before (meminfo), give or take what takes a while to be."""
+    """As much memory is free as before (free_kb), give or take what takes a while to be."""
     for _ in range(40):
-        free = meminfo(g)["MemFree"]
-        if free > before["MemFree"] - slack:
+        free = free_kb(g)
+        if free > before - slack:
             return
         g.run("usleep 250000")
-    raise AssertionError(f"{before['MemFree']} kB were free, {free} kB are now")
+    raise AssertionError(f"{before} kB were free, {free} kB are now")
 
 
 def fill(g, left):

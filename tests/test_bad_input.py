@@ -3,7 +3,7 @@
 import errno
 import re
 
-from jumps import JUMP, MB, dmesg, jump_back_entry, load_kernel, reboot, result_of, sysfs, to_peer
+from jumps import JUMP, MB, dmesg, free_kb, jump_back_entry, load_kernel, reboot, result_of, sysfs, to_peer
 
 # A program that returns at once, in a window of one page, and where it is.
 RET = 32 * MB
@@ -94,11 +94,9 @@ def test_nothing_leaks(boot, variant):
             g.run(f"kload -u; kload -e {RET:#x} -s {RET:#x}:{64 * MB}:/tmp/ret").check()
             assert reboot(g) == [0]
         load_ret(g)
-        g.run("echo 3 >/proc/sys/vm/drop_caches").check()
-        return int(g.run("awk '/MemFree/ {print $2}' /proc/meminfo").out)
+        return free_kb(g)
 
     load_ret(g)
-    # The page allocator keeps some freed pages per CPU: from the first round on.
     before = loads()
     loads()
     # A load that is lost is 64 MB.

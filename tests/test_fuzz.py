@@ -7,8 +7,8 @@ import collections
 import os
 import re
 
-from jumps import SEED, at_work, jump_back_entry, load_way_back, reboot, sysfs, to_peer
-from images import check_free, meminfo
+from jumps import SEED, at_work, free_kb, jump_back_entry, load_way_back, reboot, sysfs, to_peer
+from images import check_free
 from kjlab.guest import TROUBLE
 
 CALLS = int(os.environ.get("KJ_FUZZ_CALLS", 2500))
@@ -44,7 +44,7 @@ class Fuzzer:
 
 def test_calls(boot, variant, record_property):
     g = boot(variant, smp=2, disks=False, net=False)
-    before = meminfo(g)
+    before = free_kb(g)
     f = Fuzzer(g, record_property)
     f.run(CALLS)
     f.end()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jumps import JUMP, Work, fields, load_kernel, ranges, sysfs
+from jumps import JUMP, Work, fields, free_kb, load_kernel, ranges, sysfs
 from images import (BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, PEER, REFUSED, RESTORE, Clock, boot_fresh,
                     check_fill, check_free, fill, hibernate, load_stored, meminfo, resume, rss, store,
                     store_disk)
@@ -131,7 +131,7 @@ def test_cycles(boot, variant, tmp_path):
         assert (now["cycle"], now["lines"]) == (str(cycle), str(cycle)), now
         work.check(goes_on=cycle == cycles)
         # From the second on nothing is new.
-        before = before or meminfo(g)
+        before = before or free_kb(g)
     assert processes(g) == there
     # Nothing is lost from one to the next.
     check_free(g, before, 6144)
@@ -232,7 +232,7 @@ def test_refused_before_anything_is_lost(boot, variant, tmp_path):
     # Damaged, in a machine it is from. The kernel and its memory are as before each time.
     # The first is the magic number, the last in the middle of the data.
     c, said = boot_fresh(boot, g, append="kjump.restore=/dev/nothing", cpu=BETTER)
-    before = meminfo(c)
+    before = free_kb(c)
     for offset, what in ((0, "no image"), (40, "damaged"), (300, "damaged"), (8 << 20, "damaged (chunk")):
         at = f"{DEVICE} bs=1 {{}}={offset} count=4"
         c.run(f"dd of=/tmp/kept if={at.format('skip')} 2>/dev/null; printf 'OOPS' | "
