@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """What is in use, by whomever and however many there are, is not written to: neither here nor by the peer."""
-from images import DEVICE, REFUSED
+import urllib.parse
+
+from images import DEVICE, NONE, REFUSED
 from jumps import SYSFS, sysfs
 from test_kjump_verbs import returns
 
 MANY = 700
+
+
+def told(g, key):
+    """{device: what the peer was told of it} of A's message."""
+    text = g.run(f"tr '\\0' '\\n' <{SYSFS}/shared | sed -n 's/^{key}=//p'").check().out
+    lines = urllib.parse.unquote(text).splitlines()
+    return {urllib.parse.unquote(line).split()[0]: line.split()[1:] for line in lines}
 
 
 def test_whoever_uses_it(boot, variant):
@@ -22,14 +31,14 @@ def test_whoever_uses_it(boot, variant):
             returns(g, command, REFUSED, f"{target} is in use: " +
                     ("held by a mount elsewhere" if target == disk else "opened for writing by sleep, process"))
     assert sysfs(g, "jumps") == "0" and sysfs(g, "image_entry") == "0x0"
-    numbers = {d: g.run(f"stat -c '%t:%T' {d}").out for d in (disk, raw, "/dev/loop1000", f"/dev/loop{999 + MANY}")}
 
     g.run("kjump load", timeout=300).check()
     g.jump("kjump switch", to="B")
     # B is told of all of them.
-    busy = g.run(f"tr '\\0' '\\n' <{SYSFS}/shared | sed -n 's/^busy=//p'").check().out.split(",")
-    assert {":".join(str(int(n, 16)) for n in d.split(":")) for d in numbers.values()} <= set(busy)
-    assert len(busy) == len(set(busy)) > MANY
+    disks, busy = told(g, "disks"), told(g, "busy")
+    assert {disk, raw, "/dev/loop1000", f"/dev/loop{999 + MANY}"} <= set(disks) and len(disks) > MANY
+    # Loop devices are nothing that the peer could write to by mistake.
+    assert {disk, raw} <= set(busy) and not any("loop" in d for d in busy)
     for target in disk, raw:
         returns(g, f"kjump save --force {target}", REFUSED, f"{target} is in use by the preserved kernel")
     g.jump("kjump back", to="A")
@@ -47,5 +56,9 @@ def test_partitions_made_since(boot, variant):
     for first in "2048", "40960":
         g.run(f"printf 'o\\nn\\np\\n1\\n{first}\\n\\nw\\n' | fdisk -u {disk}; cat /sys/class/block/vdb1/start").check()
         assert g.run("cat /sys/class/block/vdb1/start").out == first
-        g.run(f"kjump snapshot --via={disk}1 --force /tmp/dump", timeout=300).check()
-    assert sysfs(g, "jumps") == "3"
+        # It is named by what does not change, too.
+        g.run(f"printf '\\022\\064\\126\\170' | dd of={disk} bs=1 seek=440 conv=notrunc").check()
+        for via in f"{disk}1", "PARTUUID=78563412-01":
+            g.run(f"rm -f /tmp/dump; kjump snapshot --via={via} --force /tmp/dump", timeout=300).check()
+    returns(g, "kjump snapshot --via=PARTUUID=78563412-02 /tmp/other", NONE, "PARTUUID=78563412-02 is not there")
+    assert sysfs(g, "jumps") == "5"

@@ -486,8 +486,8 @@ def test_states_that_are_only_to_look_at(kjump, core, image, tmp_path, state, sa
 
 
 def test_other_version(kjump, image, tmp_path):
-    set_fields(image, version=2)
-    check_refused(kjump, image, tmp_path, BAD, "version 2")
+    set_fields(image, version=3)
+    check_refused(kjump, image, tmp_path, BAD, "version 3")
 
 
 def test_sizes_that_lie(kjump, image, tmp_path):
@@ -591,23 +591,28 @@ def test_no_space_for_a_dump(kjump, image, tmp_path):
 
 # --- what is there already ----------------------------------------------------
 
+# What makes each, or where it begins and how.
+ON_IT = {"a file system (ext2)": "mke2fs -q -F", "swap space": "mkswap -q", "a file system (xfs)": "mkfs.xfs -q",
+         "a file system (btrfs)": "mkfs.btrfs -q", "a file system (vfat)": "mkfs.vfat",
+         "an encrypted device (crypto_LUKS)": (0, b"LUKS\xba\xbe\0\1"),
+         # At the end, and the beginning is blank.
+         "a part of a RAID or of LVM (linux_raid_member)": (4 * MB - 0x10000, struct.pack("<4I", 0xa92b4efc, 0, 90, 0)),
+         "something": (100000, b"?")}
+
+
 def fill(path, what):
     path.write_bytes(b"")
-    os.truncate(path, 4 * MB)
-    if what == "ext":
-        subprocess.run(["mke2fs", "-q", "-F", path], check=True)
+    os.truncate(path, 320 * MB if "xfs" in what else 128 * MB if "btrfs" in what else 4 * MB)
+    if isinstance(ON_IT[what], str):
+        subprocess.run([*ON_IT[what].split(), path], check=True, capture_output=True)
         return
-    at, data = {"swap space": (4086, b"SWAPSPACE2"), "LUKS": (0, b"LUKS\xba\xbe\0\1"),
-                "XFS": (0, b"XFSB"), "btrfs": (0x10040, b"_BHRfS_M"), "LVM": (0x218, b"LVM2 001"),
-                "partition table (GPT)": (0x200, b"EFI PART"), "partition table": (510, b"\x55\xaa"),
-                "something": (100000, b"?")}[what]
+    at, data = ON_IT[what]
     with open(path, "r+b") as f:
         f.seek(at)
         f.write(data)
 
 
-@pytest.mark.parametrize("what", ["ext", "swap space", "LUKS", "XFS", "btrfs", "LVM",
-                                  "partition table (GPT)", "partition table", "something"])
+@pytest.mark.parametrize("what", ON_IT)
 def test_target_with_something_on_it(kjump, core, tmp_path, what):
     target = tmp_path / "target"
     fill(target, what)
@@ -837,7 +842,7 @@ def harness(built):
     (built / "harness.c").write_text(HARNESS)
     objects = [o for o in built.glob("*/*.o") if str(o.relative_to(built).with_suffix("")) in
                "image/image image/stream image/unpack image/pipeline image/codec format/format format/super "
-               "format/index format/extents common/util common/progress common/machine resume/resume".split()]
+               "format/index format/extents common/util common/firmware common/progress common/machine resume/resume".split()]
     p = subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-I", SOURCE, built / "harness.c", *objects,
                         "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus", "-static", "-lzstd", "-llz4",
                         "-o", built / "harness"], capture_output=True, text=True)
@@ -929,7 +934,7 @@ def test_other_machines(restore, image, kjump, core, tmp_path):
     good = image.read_bytes()
     for ram in (RAM.replace("4400000", "4500000"), RAM.rpartition(",")[0], RAM + ",8000000-9000000",
                 RAM.replace("1000-", "0-", 1)):
-        assert restore(image, ram=ram, rc=BAD, says="from another machine: it has RAM at") == ""
+        assert restore(image, ram=ram, rc=BAD, says="from another machine: not all of") == ""
     restore(image, ram="", rc=FAILED, says="/proc/iomem")
     for cpus in 1, 4:
         restore(image, cpus=cpus, rc=BAD, says=f"it has {cpus} CPUs, the image needs 2")
@@ -1075,6 +1080,25 @@ def test_terminals(built, image, tmp_path, term, codes):
             said += more
     os.close(ours)
     assert p.returncode == OK and (b"\x1b" in said) == codes and (b"writing" in said or codes), said
+
+
+def test_percent(built, tmp_path):
+    """What goes on for long says how far it is: a line now and then in a log."""
+    core, data = tmp_path / "core", random.Random(1).randbytes(32 * MB)
+    make_core(core, [(0, 256 * MB)], {n * 32 * MB: data for n in range(8)})
+    image = tmp_path / "image"
+    p = subprocess.Popen([built / "kjump", "save", "--compress=zstd", "--from", core, image],
+                         stdout=subprocess.PIPE, text=True)
+    while not image.exists() or image.stat().st_size < MB:
+        assert p.poll() is None
+        time.sleep(0.001)
+    # However fast the machine is, this takes long.
+    p.send_signal(signal.SIGSTOP)
+    time.sleep(2.1)
+    p.send_signal(signal.SIGCONT)
+    said = p.communicate(timeout=60)[0]
+    percents = [int(n) for n in re.findall(r"^saving: (\d+) %$", said, re.M)]
+    assert p.returncode == OK and percents == sorted(set(percents)) and percents and 0 < percents[0] < 100, said
 
 
 def test_interrupted(built, tmp_path):

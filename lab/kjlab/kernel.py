@@ -121,8 +121,17 @@ def configure(src, obj, variant, want):
     check_config(config.read_text(), want)
 
 
+def copy_modules(obj, results):
+    """All modules, in one folder, without debug information."""
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir()
+    for name in (obj / "modules.order").read_text().split():
+        ko = (obj / name).with_suffix(".ko")
+        run("strip", "--strip-debug", "-o", results / ko.name, ko)
+
+
 def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
-    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed."""
+    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules."""
     stamp = Stamp(results / ".lab-kernel")
     flags = DEBUG_FLAGS if want.get("DEBUG_INFO_DWARF5") == "y" else ()
     key = digest(source, fragment(want), " ".join(REPRODUCIBLE + flags))
@@ -144,6 +153,8 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
         # A new file, not new content in the old one: a guest may be reading that.
         shutil.copy2(made, results / f"{name}.new")
         os.replace(results / f"{name}.new", results / name)
+    if "modules" in targets:
+        copy_modules(obj, results / "modules")
     stamp.set(key)
 
 
@@ -151,8 +162,10 @@ def build(variant):
     """The kernel under test."""
     source = tree.compose()
     home = BUILD / variant
+    want = wanted(tree.TREE, variant)
+    targets = ("bzImage", "modules") if want.get("MODULES") == "y" else ("bzImage",)
     with lock(f"kernel-{variant}"):
-        build_in(tree.TREE, home / "obj", variant, wanted(tree.TREE, variant), source, home)
+        build_in(tree.TREE, home / "obj", variant, want, source, home, targets)
     return home
 
 

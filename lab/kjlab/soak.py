@@ -11,9 +11,10 @@ import xml.etree.ElementTree as ElementTree
 
 from .util import BUILD, ROOT, LabError, say
 
-TESTS = ("tests/test_round_trips.py", "tests/test_power_cut.py", "tests/test_fuzz.py")
-# Of each kind of fuzzing, in a round.
-FUZZ_CALLS = 20000
+TESTS = ("tests/test_round_trips.py", "tests/test_power_cut.py", "tests/test_fuzz.py",
+         "tests/test_fuzz_parsers.py")
+# Of each kind of fuzzing, in a round: calls of the kernel, and seconds for each parser.
+FUZZ = {"KJ_FUZZ_CALLS": "20000", "KJ_FUZZ_SECONDS": "300"}
 HOME = BUILD / "soak"
 
 
@@ -24,7 +25,7 @@ def one_round(seed):
                "--reruns", "1", "--only-rerun", "QEMU itself failed", f"--junitxml={report}", *TESTS]
     with open(HOME / f"{seed}.log", "wb") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=log,
-                       env={**os.environ, "KJ_SEED": str(seed), "KJ_FUZZ_CALLS": str(FUZZ_CALLS)})
+                       env={**os.environ, "KJ_SEED": str(seed), **FUZZ})
     if not report.is_file():
         raise LabError(f"pytest did not run: {HOME}/{seed}.log")
     done, failed = collections.Counter(), {}
@@ -49,7 +50,7 @@ def main(minutes):
     # A round that was begun is finished.
     while time.monotonic() < until:
         seeds.append(random.SystemRandom().randrange(1 << 32))
-        say(f"round {len(seeds)}, seed {seeds[-1]} (about 30 minutes on 2 cores): {' '.join(TESTS)}")
+        say(f"round {len(seeds)}, seed {seeds[-1]} (about 45 minutes on 2 cores): {' '.join(TESTS)}")
         more, failed = one_round(seeds[-1])
         done += more
         for test, end in failed.items():
@@ -60,5 +61,5 @@ def main(minutes):
         print(f"{n:9} {what}")
     for seed, test in failures:
         print(f"FAILED {test}; logs: {HOME}/{seed}.log and {BUILD}/test-logs; again with:\n"
-              f"  KJ_SEED={seed} KJ_FUZZ_CALLS={FUZZ_CALLS} lab/check '{test}'")
+              f"  KJ_SEED={seed} {' '.join(f'{k}={v}' for k, v in FUZZ.items())} lab/check '{test}'")
     return 1 if failures else 0

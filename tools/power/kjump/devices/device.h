@@ -7,16 +7,9 @@
 
 /*
  * Refuse a target that is in use or holds something that is neither nothing nor
- * an image of ours. @busy: "MAJ:MIN,..." of devices somebody else uses, or NULL.
+ * an image of ours. @busy: what somebody else uses (struct disks, as text), or NULL.
  */
 int device_check(const char *path, const char *busy, bool force);
-/*
- * The devices this kernel uses, as "MAJ:MIN,...", to be freed; @direct: not what is below.
- * In use is what cannot be opened exclusively, and what a program may write to.
- */
-int device_busy_lists(char **direct, char **all);
-/* Take the first device off such a list (or NULL), false if there is none. */
-bool device_list_next(const char **list, dev_t *dev);
 /*
  * KJ_REFUSED, with the name, if this kernel can write to a file system or swaps, or has
  * any device open to write to it but @own (0: none).
@@ -24,6 +17,12 @@ bool device_list_next(const char **list, dev_t *dev);
 int device_none_written(dev_t own);
 /* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */
 int device_on_hardware(const char *path);
+/* Its name as the kernel has it, "sda1", or NULL; to be freed. */
+char *device_name(dev_t dev);
+/* /dev/NAME for a name of sysfs; to be freed. */
+char *device_file(const char *name);
+/* Whether nobody can mean a file that is to be made. */
+bool device_is_name(const char *path);
 /* The device file of a device this kernel has, or NULL; to be freed. */
 char *device_path(dev_t dev);
 
@@ -36,7 +35,5 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
 char *device_find_image(const char *id, enum image_state state, const char *likely);
 /* Have the kernel look again which partitions and disks there are. */
 void device_rescan(void);
-/* Wait until a device file @path is there, for @seconds. */
-bool device_wait(const char *path, double seconds);
 
 #endif

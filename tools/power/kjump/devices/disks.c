@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Whether the disks are still as an image's system left them.
- *
- * A file system that was mounted by somebody else in the meantime, or repaired,
- * shows that where it begins. The image has a hash of that for each disk and
- * partition its system uses directly, made when that system stood still. Names do
- * not matter: they may differ from kernel to kernel.
- */
+/* Whether the disks are still as a saved system left them. See disks.h. */
+#include "devices/disks.h"
 #include "devices/device.h"
-#include "image/image.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,86 +13,324 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define BEGINNING	(128 * 1024u)
+#define PIECE_MAX	(1024 * KB)
+#define SAMPLE		(4 * KB)
+#define SAMPLES_MAX	1024u
 
-static bool hash_of(const char *path, uint64_t *hash)
+/* --- as text ------------------------------------------------------------ */
+
+void disks_free(struct disks *d)
+{
+	for (unsigned int i = 0; i < d->count; i++) {
+		struct noted *n = &d->list[i];
+
+		for (unsigned int j = 0; j < n->count; j++)
+			identity_free(&n->pieces[j]);
+		free(n->pieces);
+		free(n->name);
+	}
+	free(d->list);
+	memset(d, 0, sizeof(*d));
+}
+
+static void append(char **text, char *more)
+{
+	char *all = xasprintf("%s%s", *text, more);
+
+	free(more);
+	free(*text);
+	*text = all;
+}
+
+/* NAME GUARD WRITES SEEN HASH PIECE... */
+char *disks_text(const struct disks *d)
+{
+	char *text = xasprintf("%s", "");
+
+	for (unsigned int i = 0; i < d->count; i++) {
+		const struct noted *n = &d->list[i];
+		char *name = word_pack(n->name);
+
+		append(&text, xasprintf("%s %u %d %d %016llx", name, n->guard, n->writes, n->seen,
+					(unsigned long long)n->hash));
+		free(name);
+		for (unsigned int j = 0; j < n->count; j++) {
+			char *piece = identity_text(&n->pieces[j]);
+
+			append(&text, xasprintf(" %s", piece));
+			free(piece);
+		}
+		append(&text, xasprintf("\n"));
+	}
+	return text;
+}
+
+static bool parse_line(char *line, struct noted *n)
+{
+	char *name = strsep(&line, " "), *guard = strsep(&line, " ");
+	char *writes = strsep(&line, " "), *seen = strsep(&line, " ");
+	char *hash = strsep(&line, " "), *piece, *end;
+
+	if (!name || !guard || !writes || !seen || !hash || !word_unpack(name))
+		return false;
+	n->name = xasprintf("%s", name);
+	n->guard = (unsigned int)strtoul(guard, &end, 10);
+	if (*end || n->guard > GUARDED_SAMPLES)
+		return false;
+	n->writes = !strcmp(writes, "1");
+	n->seen = !strcmp(seen, "1");
+	n->hash = strtoull(hash, &end, 16);
+	if (*end)
+		return false;
+	while ((piece = strsep(&line, " "))) {
+		n->pieces = xrealloc(n->pieces, (n->count + 1) * sizeof(*n->pieces));
+		if (!identity_parse(piece, &n->pieces[n->count]))
+			return false;
+		n->count++;
+	}
+	return true;
+}
+
+bool disks_parse(const char *text, struct disks *d)
+{
+	char *lines = xasprintf("%s", text), *rest = lines, *line;
+	bool good = true;
+
+	memset(d, 0, sizeof(*d));
+	while (good && (line = strsep(&rest, "\n"))) {
+		if (!*line)
+			continue;
+		d->list = xrealloc(d->list, (d->count + 1) * sizeof(*d->list));
+		memset(&d->list[d->count], 0, sizeof(*d->list));
+		good = parse_line(line, &d->list[d->count++]);
+	}
+	free(lines);
+	if (!good)
+		disks_free(d);
+	return good;
+}
+
+/* --- what is there ------------------------------------------------------ */
+
+/* The disks this kernel has. */
+struct here {
+	struct {
+		char *path;
+		dev_t dev;
+		struct identity id;
+	} *list;
+	unsigned int count;
+};
+
+static int add_disk(void *ctx, const char *path)
+{
+	struct here *h = ctx;
+	struct identity id;
+	struct stat st;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode) || identity_of(st.st_rdev, &id)) {
+		fail_clear();
+		return 0;
+	}
+	/* Whole ones: a piece is where it is on its disk, whatever the partitions are. */
+	if (id.start || id.length != id.size) {
+		identity_free(&id);
+		return 0;
+	}
+	h->list = xrealloc(h->list, (h->count + 1) * sizeof(*h->list));
+	h->list[h->count].path = xasprintf("%s", path);
+	h->list[h->count].dev = st.st_rdev;
+	h->list[h->count++].id = id;
+	return 0;
+}
+
+static void free_here(struct here *h)
+{
+	while (h->count) {
+		h->count--;
+		free(h->list[h->count].path);
+		identity_free(&h->list[h->count].id);
+	}
+	free(h->list);
+	memset(h, 0, sizeof(*h));
+}
+
+/* 0 for another disk; of those with one serial number, the one where it was comes first. */
+static unsigned int likeness(const struct identity *disk, const struct identity *piece)
+{
+	return 2 * identity_compare(disk, piece) + !identity_moved(disk, piece);
+}
+
+/* The one disk a piece can be on; -1 if there is none, or more than one that may be. */
+static int disk_of(const struct here *h, const struct identity *piece)
+{
+	unsigned int best = 2 * MAYBE_SAME_DISK - 1;
+	bool unique = false;
+	int found = -1;
+
+	for (unsigned int i = 0; i < h->count; i++) {
+		unsigned int like = likeness(&h->list[i].id, piece);
+
+		if (like < best || like < 2 * MAYBE_SAME_DISK)
+			continue;
+		unique = like > best;
+		best = like;
+		found = (int)i;
+	}
+	return unique ? found : -1;
+}
+
+/* Of samples, this much of every so much. */
+static uint64_t sample_step(uint64_t length)
+{
+	uint64_t step = align_up(length / SAMPLES_MAX, SAMPLE);
+
+	return step > PIECE_MAX ? step : PIECE_MAX;
+}
+
+static bool hash_piece(XXH64_state_t *state, const char *path, const struct identity *piece,
+		       bool samples)
 {
 	/* What this kernel has cached of it may be old. */
 	int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	void *data;
-	ssize_t n;
+	uint64_t at = 0, step = sample_step(piece->length);
+	void *data = xalloc_pages(PIECE_MAX);
+	bool good = fd >= 0;
 
-	if (fd < 0)
-		return false;
-	data = xalloc_pages(BEGINNING);
-	n = pread_full(fd, data, BEGINNING, 0);
-	if (n > 0)
-		*hash = XXH64(data, (size_t)n, (uint64_t)n);
+	while (good && at < piece->length) {
+		uint64_t left = piece->length - at, most = samples && at ? SAMPLE : PIECE_MAX;
+		size_t n = left < most ? (size_t)left : (size_t)most;
+
+		good = pread_full(fd, data, n, piece->start + at) == (ssize_t)n;
+		XXH64_update(state, data, n);
+		at += samples ? step : n;
+	}
 	free(data);
-	close(fd);
-	return n > 0;
+	if (fd >= 0)
+		close(fd);
+	return good;
 }
 
-void disks_note(struct image *image)
+enum state { MISSING, MOVED, CHANGED, AS_IT_WAS };
+
+/* MISSING if some piece is not there, or MOVED. */
+static enum state hash_of(const struct here *h, const struct noted *n, uint64_t *hash)
 {
-	struct index *index = &image->index;
-	const char *devices = image->disks;
-	dev_t dev;
-	struct stat own = { 0 };
+	XXH64_state_t state;
 
-	fstat(image->fd, &own);
-	while (device_list_next(&devices, &dev)) {
-		char *path = device_path(dev);
-		uint64_t hash;
+	XXH64_reset(&state, 0);
+	for (unsigned int i = 0; i < n->count; i++) {
+		const struct identity *piece = &n->pieces[i];
+		int disk = disk_of(h, piece);
 
-		/*
-		 * A device that only the other kernel has cannot be looked at, and one
-		 * that has another number here may be any.
-		 */
-		if (path && dev != own.st_rdev && hash_of(path, &hash)) {
-			index->disks = xrealloc(index->disks, (index->nr_disks + 1) * sizeof(hash));
-			index->disks[index->nr_disks++] = hash;
-		}
-		free(path);
+		if (disk < 0)
+			return MISSING;
+		if (identity_moved(&h->list[disk].id, piece))
+			return MOVED;
+		if (n->guard != UNGUARDED &&
+		    !hash_piece(&state, h->list[disk].path, piece, n->guard == GUARDED_SAMPLES))
+			return MISSING;
 	}
+	*hash = n->guard != UNGUARDED ? XXH64_digest(&state) : 0;
+	return n->count ? AS_IT_WAS : MISSING;
 }
 
-struct search {
-	const struct index *index;
-	bool *found;
-	unsigned int missing;
-};
-
-static int look_at(void *ctx, const char *path)
+void disks_look(struct disks *d)
 {
-	struct search *s = ctx;
+	struct here h = { 0 };
+
+	device_for_each(add_disk, &h);
+	for (unsigned int i = 0; i < d->count; i++) {
+		struct noted *n = &d->list[i];
+
+		n->seen = hash_of(&h, n, &n->hash) == AS_IT_WAS;
+		if (n->count && !n->seen)
+			step("not guarded, not found (has this kernel the driver?): %s", n->name);
+	}
+	free_here(&h);
+}
+
+static enum state state_of(const struct here *h, const struct noted *n)
+{
 	uint64_t hash;
-	uint32_t i;
+	enum state state = hash_of(h, n, &hash);
 
-	if (!hash_of(path, &hash))
-		return 0;
-	for (i = 0; i < s->index->nr_disks; i++) {
-		if (s->found[i] || s->index->disks[i] != hash)
-			continue;
-		s->found[i] = true;
-		s->missing--;
-	}
-	return !s->missing;
+	return state == AS_IT_WAS && hash != n->hash ? CHANGED : state;
 }
 
-int disks_unchanged(const struct image *image, double wait)
+static void add_name(char **list, const char *name)
 {
-	uint32_t nr = image->index.nr_disks;
-	struct search s = { .index = &image->index, .missing = nr, .found = xalloc(nr) };
+	char *more = xasprintf("%s%s%s", *list ? *list : "", *list ? ", " : "", name);
+
+	free(*list);
+	*list = more;
+}
+
+int disks_compare(const struct disks *d, const char *image, double wait, bool any_missing,
+		  bool any_changed)
+{
+	static const char * const what[] = {
+		[MISSING] =
+		"not there: %s, which its system has in use; connect them",
+		[MOVED] =
+		"connected elsewhere than before: %s, and its system would use what is there now; put them back",
+		[CHANGED] =
+		"changed since its system left them, by a mount or repair: %s; its files would be damaged",
+	};
+	const bool ignored[] = {
+		[MISSING] = any_missing, [MOVED] = any_missing, [CHANGED] = any_changed,
+	};
 	double until = now_seconds() + wait;
+	char *lists[ARRAY_SIZE(what)] = { NULL }, *only_read = NULL, *all = NULL;
+	bool last, waiting;
+	int rc = KJ_OK;
 
 	/* Some appear late. */
-	while (s.missing && !device_for_each(look_at, &s) && now_seconds() < until)
-		usleep(100 * 1000);
-	free(s.found);
-	if (!s.missing)
-		return KJ_OK;
-	return fail(KJ_BAD_IMAGE,
-		    "%s: %u of %u disks or partitions that its system has in use are missing, or no longer as it left them: mounted or repaired since; its files would be damaged (--ignore-disks resumes all the same)",
-		    image->path, s.missing, nr);
+	do {
+		struct here h = { 0 };
+
+		last = now_seconds() >= until;
+		device_for_each(add_disk, &h);
+		for (unsigned int i = 0; i < ARRAY_SIZE(lists); i++) {
+			free(lists[i]);
+			lists[i] = NULL;
+		}
+		free(only_read);
+		only_read = NULL;
+		for (unsigned int i = 0; i < d->count; i++) {
+			enum state state = d->list[i].seen ? state_of(&h, &d->list[i]) : AS_IT_WAS;
+
+			if (state == AS_IT_WAS || ignored[state])
+				continue;
+			/* Nothing can be lost that it only reads. */
+			if (state == MISSING && !d->list[i].writes)
+				add_name(&only_read, d->list[i].name);
+			else
+				add_name(&lists[state], d->list[i].name);
+		}
+		free_here(&h);
+		waiting = (lists[MISSING] || only_read) && !last;
+		if (waiting)
+			usleep(100 * 1000);
+	} while (waiting);
+	if (only_read)
+		step("not there: %s, which its system only reads", only_read);
+	free(only_read);
+	for (unsigned int i = 0; i < ARRAY_SIZE(lists); i++) {
+		char *text, *more;
+
+		if (!lists[i])
+			continue;
+		text = xasprintf(what[i], lists[i]);
+		more = xasprintf("%s%s%s (--ignore-%s resumes all the same)", all ? all : "",
+				 all ? "; " : "", text, i == CHANGED ? "changed" : "missing");
+		free(text);
+		free(lists[i]);
+		free(all);
+		all = more;
+	}
+	if (all)
+		rc = fail(KJ_BAD_IMAGE, "%s: %s", image, all);
+	free(all);
+	return rc;
 }

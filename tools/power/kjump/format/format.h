@@ -6,8 +6,8 @@
  *	4096	chunks: header and up to CHUNK_SIZE bytes of data, compressed,
  *		back to back
  *	...	index, at a multiple of 4096: the machine, PT_LOADs, which parts
- *		of the core file the data are, how long each chunk is, how the
- *		disks in use began
+ *		of the core file the data are, how long each chunk is, what
+ *		shows a change of the disks in use, the firmware
  *
  * All integers are little endian, as on the machines this is for.
  */
@@ -20,7 +20,7 @@
 #include <assert.h>
 
 #define IMAGE_MAGIC	"KJUMPIMG"
-#define IMAGE_VERSION	1u
+#define IMAGE_VERSION	2u
 #define IMAGE_ID_LEN	16
 #define IMAGE_SECTOR	512
 #define IMAGE_DATA	4096u		/* where the chunks begin */
@@ -77,15 +77,15 @@ struct chunk_header {
 	uint64_t hash;			/* of the stored bytes, seeded, see chunk_hash() */
 };
 
-/* The index begins with this, then PT_LOADs, disks, extents, the chunks' lengths. */
+/* The index begins with this, then PT_LOADs, disks, firmware, extents, the chunks' lengths. */
 struct index_header {
 	uint32_t nr_loads;
 	uint32_t nr_chunks;
 	uint64_t nr_extents;
 	uint64_t extent_bytes;		/* length of the packed list */
 	struct machine machine;
-	uint32_t nr_disks;
-	uint32_t reserved;
+	uint32_t disks_bytes;
+	uint32_t firmware_bytes;
 };
 
 /* A PT_LOAD of the core file. */
@@ -134,8 +134,8 @@ struct index {
 	struct machine machine;
 	struct load_range *loads;
 	uint32_t nr_loads;
-	uint64_t *disks;		/* see disks.c */
-	uint32_t nr_disks;
+	char *disks;			/* struct disks as text, NULL for none */
+	char *firmware;			/* see firmware.h, NULL if it is not known */
 	struct extents extents;
 	uint32_t *chunk_stored;
 	uint32_t nr_chunks;

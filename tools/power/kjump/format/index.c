@@ -9,6 +9,7 @@ void index_free(struct index *index)
 {
 	free(index->loads);
 	free(index->disks);
+	free(index->firmware);
 	free(index->chunk_stored);
 	extents_free(&index->extents);
 	memset(index, 0, sizeof(*index));
@@ -27,7 +28,8 @@ void index_add_chunk(struct index *index, uint32_t stored)
 uint8_t *index_pack(const struct index *index, size_t *length)
 {
 	size_t loads = index->nr_loads * sizeof(struct load_range);
-	size_t disks = index->nr_disks * sizeof(uint64_t);
+	size_t disks = index->disks ? strlen(index->disks) : 0;
+	size_t firmware = index->firmware ? strlen(index->firmware) : 0;
 	size_t chunks = index->nr_chunks * sizeof(uint32_t);
 	struct index_header header = {
 		.nr_loads = index->nr_loads,
@@ -35,11 +37,12 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 		.nr_extents = index->extents.count,
 		.extent_bytes = index->extents.length,
 		.machine = index->machine,
-		.nr_disks = index->nr_disks,
+		.disks_bytes = (uint32_t)disks,
+		.firmware_bytes = (uint32_t)firmware,
 	};
 	uint8_t *data, *p;
 
-	*length = sizeof(header) + loads + disks + index->extents.length + chunks;
+	*length = sizeof(header) + loads + disks + firmware + index->extents.length + chunks;
 	data = xalloc_pages(*length);
 	p = data;
 	memcpy(p, &header, sizeof(header));
@@ -50,6 +53,9 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 	if (disks)
 		memcpy(p, index->disks, disks);
 	p += disks;
+	if (firmware)
+		memcpy(p, index->firmware, firmware);
+	p += firmware;
 	if (index->extents.length)
 		memcpy(p, index->extents.packed, index->extents.length);
 	p += index->extents.length;
@@ -61,35 +67,36 @@ uint8_t *index_pack(const struct index *index, size_t *length)
 bool index_header_fits(const struct index_header *header, uint64_t length)
 {
 	uint64_t loads = (uint64_t)header->nr_loads * sizeof(struct load_range);
-	uint64_t disks = (uint64_t)header->nr_disks * sizeof(uint64_t);
+	uint64_t texts = (uint64_t)header->disks_bytes + header->firmware_bytes;
 	uint64_t chunks = (uint64_t)header->nr_chunks * sizeof(uint32_t);
 
 	return header->extent_bytes <= length && header->nr_extents <= header->extent_bytes &&
-		sizeof(*header) + loads + disks + header->extent_bytes + chunks == length;
+		sizeof(*header) + loads + texts + header->extent_bytes + chunks == length;
 }
 
 int index_unpack(struct index *index, const uint8_t *data, size_t length)
 {
 	struct index_header header;
-	uint64_t loads, disks, chunks;
+	uint64_t loads, disks, firmware, chunks;
 
 	memset(index, 0, sizeof(*index));
 	if (length < sizeof(header))
 		return -1;
 	memcpy(&header, data, sizeof(header));
 	loads = (uint64_t)header.nr_loads * sizeof(struct load_range);
-	disks = (uint64_t)header.nr_disks * sizeof(uint64_t);
+	disks = header.disks_bytes;
+	firmware = header.firmware_bytes;
 	chunks = (uint64_t)header.nr_chunks * sizeof(uint32_t);
 	if (!index_header_fits(&header, length))
 		return -1;
 	index->machine = header.machine;
 	index->nr_loads = header.nr_loads;
 	index->nr_chunks = header.nr_chunks;
-	index->nr_disks = header.nr_disks;
 	index->extents.count = header.nr_extents;
 	index->extents.length = (size_t)header.extent_bytes;
 	index->loads = xalloc((size_t)loads);
-	index->disks = xalloc((size_t)disks);
+	index->disks = xalloc((size_t)disks + 1);
+	index->firmware = xalloc((size_t)firmware + 1);
 	index->extents.packed = xalloc(index->extents.length);
 	index->chunk_stored = xalloc((size_t)chunks);
 	data += sizeof(header);
@@ -97,6 +104,8 @@ int index_unpack(struct index *index, const uint8_t *data, size_t length)
 	data += loads;
 	memcpy(index->disks, data, (size_t)disks);
 	data += disks;
+	memcpy(index->firmware, data, (size_t)firmware);
+	data += firmware;
 	memcpy(index->extents.packed, data, index->extents.length);
 	data += index->extents.length;
 	memcpy(index->chunk_stored, data, (size_t)chunks);

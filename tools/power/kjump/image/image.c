@@ -183,7 +183,7 @@ int image_read_super(struct image *image)
 		return fail(KJ_BAD_IMAGE,
 			    "%s: an image of version %u (or damaged), this kjump knows version %u",
 			    image->path, super->version, IMAGE_VERSION);
-	if (super->hash != super_hash(super))
+	if (!checksum_is(super_hash(super), super->hash))
 		return fail(KJ_BAD_IMAGE, "%s: damaged (superblock)", image->path);
 	printable(super->release, sizeof(super->release));
 	printable(super->build_id, sizeof(super->build_id));
@@ -290,7 +290,7 @@ static int read_index(struct image *image)
 		data = xalloc_pages(length);
 		rc = image_read_at(image, data, align_up(length, PAGE), super->index_offset);
 	}
-	if (!rc && (XXH64(data, length, 0) != super->index_hash ||
+	if (!rc && (!checksum_is(XXH64(data, length, 0), super->index_hash) ||
 		    index_unpack(&image->index, data, length) ||
 		    !index_fits(super, &image->index)))
 		rc = fail(KJ_BAD_IMAGE, "%s: damaged (index)", image->path);

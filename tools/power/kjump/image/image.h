@@ -3,6 +3,7 @@
 #ifndef KJUMP_IMAGE_H
 #define KJUMP_IMAGE_H
 
+#include "devices/disks.h"
 #include "format/format.h"
 
 /*
@@ -16,7 +17,8 @@ struct image {
 	uint64_t room;			/* bytes it may have */
 	bool is_block, direct, shared;
 	enum image_state final;		/* when it is saved; 0: COMPLETE */
-	const char *disks;		/* "MAJ:MIN,..." the saved system has in use */
+	struct disks *disks;		/* what the saved system has in use, or NULL */
+	const char *firmware;		/* as it knows it, or NULL */
 	struct superblock super;
 	struct index index;
 };
@@ -91,14 +93,7 @@ int save_vmcore(const char *from, struct image *image, uint32_t algorithm,
 int saved_note(const struct image *image);
 int saved_disown(void);
 
-/*
- * disks.c: how the disks begin that the saved system has in use, and whether they
- * still begin like that.
- */
-void disks_note(struct image *image);
-int disks_unchanged(const struct image *image, double wait);
-
-/* extract.c: the ELF core file FILE; replaces nothing unless @force. */
+/* dump.c: the ELF core file FILE; replaces nothing unless @force. */
 int extract_image(struct image *image, const char *file, bool force);
 int extract_check_file(const char *file, bool force);
 

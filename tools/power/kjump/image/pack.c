@@ -170,8 +170,12 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 	if (!rc)
 		rc = write_chunks(&s);
 	/* Late, as opening a disk may wait for its controller. */
-	if (!rc)
-		disks_note(image);
+	if (!rc && image->disks) {
+		disks_look(image->disks);
+		image->index.disks = disks_text(image->disks);
+	}
+	if (image->firmware)
+		image->index.firmware = xasprintf("%s", image->firmware);
 	if (!rc)
 		rc = write_index(image);
 	if (!rc && !image->is_block && !image->shared &&

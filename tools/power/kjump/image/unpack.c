@@ -54,7 +54,8 @@ static int unpack_chunk(void *ctx, struct codec *codec, struct job *job)
 {
 	struct unpack *u = ctx;
 
-	if (chunk_hash(&u->image->super, job->number, job->in, job->in_len) != job->extra)
+	if (!checksum_is(chunk_hash(&u->image->super, job->number, job->in, job->in_len),
+			 job->extra))
 		return bad_chunk(u, job->number);
 	if (job->in_len == job->out_len)
 		memcpy(job->out, job->in, job->in_len);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The first kernel's side: asking the peer to do something. */
+#include "common/firmware.h"
 #include "common/machine.h"
 #include "devices/device.h"
+#include "devices/disks.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
 
@@ -70,18 +72,32 @@ uint64_t memory_in_use(void)
 	return all > unused ? all - unused : 0;
 }
 
-/* The devices this kernel uses, as they are now. */
-static int add_devices(struct message *m)
+/* The devices this kernel uses, as they are now, and the firmware. */
+static int add_devices(struct message *m, bool to_resume)
 {
-	char *disks, *busy;
-	int rc = device_busy_lists(&disks, &busy);
+	struct disks guarded = { 0 }, busy = { 0 };
+	int rc = disks_to_guard(&guarded);
+	char *text;
 
+	for (unsigned int i = 0; to_resume && i < guarded.count; i++)
+		if (guarded.list[i].guard == UNGUARDED && guarded.list[i].writes)
+			step("changes before the system is resumed would not be noticed: %s",
+			     guarded.list[i].name);
+	if (!rc)
+		rc = disks_busy(&busy);
 	if (!rc) {
-		message_add(m, "disks", "%s", disks);
-		message_add(m, "busy", "%s", busy);
+		text = disks_text(&guarded);
+		message_add_text(m, "disks", text);
+		free(text);
+		text = disks_text(&busy);
+		message_add_text(m, "busy", text);
+		free(text);
+		text = firmware_text();
+		message_add_text(m, "firmware", text);
+		free(text);
 	}
-	free(disks);
-	free(busy);
+	disks_free(&guarded);
+	disks_free(&busy);
 	return rc;
 }
 
@@ -91,7 +107,7 @@ int peer_message(struct message *m, const char *action)
 	int rc;
 
 	message_init(&devices);
-	rc = add_devices(&devices);
+	rc = add_devices(&devices, !strcmp(action, ACTION_HIBERNATE));
 	message_init(m);
 	message_add(m, "action", "%s", action);
 	/* With some to spare: there may be more of them until the jump. */
@@ -105,7 +121,7 @@ int send_and_jump(struct message *m)
 {
 	const uint64_t room = m->room;
 	struct message none;
-	int rc = add_devices(m);
+	int rc = add_devices(m, false);
 
 	if (!rc && shared_size() < m->room)
 		rc = shared_resize(m->room);

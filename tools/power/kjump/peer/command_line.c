@@ -82,6 +82,8 @@ static bool passed_on(const struct word *w)
 		"hibernate=", "crashkernel=", "elfcorehdr=", "kexec_jump_back_entry=",
 		"kexec_jump_vmcore=", "mem=", "memmap=", "bootconfig",
 		"kjump.serve", "kjump.restore", "kjump.restore=",
+		/* What is on the preserved kernel's disks is not the peer's. */
+		"dm-mod.create=", "dm-mod.waitfor=", "md=",
 		/* There is little of it. */
 		"hugepages=", "hugepagesz=", "default_hugepagesz=", "hugetlb_cma=", "cma=",
 		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=",

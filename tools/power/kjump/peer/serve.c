@@ -81,11 +81,13 @@ static int save_as_asked(const struct message *m, struct message *reply,
 			 enum image_state final)
 {
 	char *id = message_get(m, "id"), *compress = message_get(m, "compress");
-	char *device = message_get(m, "device"), *disks = message_get(m, "disks");
+	char *device = message_get(m, "device"), *text = message_get_text(m, "disks");
+	char *firmware = message_get_text(m, "firmware");
 	uint64_t room = message_number(m, "room");
 	uint32_t algorithm = IMAGE_COMPRESS_DEFAULT;
 	struct image image = { .fd = -1 };
 	struct save_result result;
+	struct disks disks = { 0 };
 	int rc;
 
 	if (compress)
@@ -97,7 +99,10 @@ static int save_as_asked(const struct message *m, struct message *reply,
 		image_new_id(image.super.id);
 	}
 	image.final = final;
-	image.disks = disks;
+	if (text && !disks_parse(text, &disks) && !rc)
+		rc = fail(KJ_FAILED, "the peer does not understand which disks are in use");
+	image.disks = &disks;
+	image.firmware = firmware;
 	/* The partition table may have been changed since this kernel read it. */
 	if (room && image.room > room)
 		image.room = room;
@@ -111,7 +116,9 @@ static int save_as_asked(const struct message *m, struct message *reply,
 		message_add(reply, "too_small", "1");
 	}
 	image_close(&image);
-	free(disks);
+	disks_free(&disks);
+	free(firmware);
+	free(text);
 	free(id);
 	free(compress);
 	free(device);

@@ -102,6 +102,24 @@ char *message_get(const struct message *m, const char *key)
 	return NULL;
 }
 
+void message_add_text(struct message *m, const char *key, const char *text)
+{
+	char *word = word_pack(text);
+
+	message_add(m, key, "%s", word);
+	free(word);
+}
+
+char *message_get_text(const struct message *m, const char *key)
+{
+	char *text = message_get(m, key);
+
+	if (!text || word_unpack(text))
+		return text;
+	free(text);
+	return NULL;
+}
+
 uint64_t message_number(const struct message *m, const char *key)
 {
 	char *text = message_get(m, key);

@@ -29,6 +29,9 @@ void message_free(struct message *m);
 /* Control characters in the value become blanks. */
 void message_add(struct message *m, const char *key, const char *fmt, ...)
 	__printf(3, 4);
+/* A text of several lines. */
+void message_add_text(struct message *m, const char *key, const char *text);
+char *message_get_text(const struct message *m, const char *key);
 /* To be freed; NULL if it is not there. */
 char *message_get(const struct message *m, const char *key);
 uint64_t message_number(const struct message *m, const char *key);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* From an image to the system that was saved in it. */
+#include "common/firmware.h"
 #include "image/image.h"
 #include "peer/kexec.h"
 #include "resume/resume.h"
@@ -25,11 +26,23 @@ static int another_machine(const struct image *image, const char *why)
 	return fail(KJ_BAD_IMAGE, "%s: from another machine: %s", image->path, why);
 }
 
-static int compare_ram(const struct image *image)
+static bool is_within(const struct mem_range *r, const struct mem_range *has, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (r->start >= has[i].start && r->end <= has[i].end)
+			return true;
+	return false;
+}
+
+/*
+ * All the memory that system has must be memory here: it goes on to use what is free in
+ * it, too. That there is more does no harm if the firmware is known to be where it was.
+ */
+static int compare_ram(const struct image *image, bool more)
 {
 	const struct index *index = &image->index;
 	struct mem_range *has = NULL, *needs = xalloc(index->nr_loads * sizeof(*needs));
-	int n = machine_ram(NULL, &has), i, rc = KJ_OK;
+	int n = machine_ram(NULL, &has), rc = KJ_OK;
 	unsigned int m;
 	char why[256];
 
@@ -40,17 +53,19 @@ static int compare_ram(const struct image *image)
 	m = merge_ranges(needs, index->nr_loads);
 	if (n < 0)
 		rc = fail(KJ_FAILED, "cannot read the memory map of this machine from /proc/iomem");
-	for (i = 0; !rc && (i < n || i < (int)m); i++) {
-		static const struct mem_range none;
-		const struct mem_range *h = i < n ? &has[i] : &none;
-		const struct mem_range *w = i < (int)m ? &needs[i] : &none;
-
-		if (h->start == w->start && h->end == w->end)
+	for (unsigned int i = 0; !rc && i < m; i++) {
+		if (is_within(&needs[i], has, n))
+			continue;
+		snprintf(why, sizeof(why), "not all of %#llx-%#llx, which the image needs, is RAM",
+			 (unsigned long long)needs[i].start, (unsigned long long)needs[i].end);
+		rc = another_machine(image, why);
+	}
+	for (int i = 0; !rc && !more && i < n; i++) {
+		if (is_within(&has[i], needs, (int)m))
 			continue;
 		snprintf(why, sizeof(why),
-			 "it has RAM at %#llx-%#llx where the image needs %#llx-%#llx",
-			 (unsigned long long)h->start, (unsigned long long)h->end,
-			 (unsigned long long)w->start, (unsigned long long)w->end);
+			 "not all of %#llx-%#llx, which is RAM, was it then, and it is not known whether the firmware's tables are elsewhere",
+			 (unsigned long long)has[i].start, (unsigned long long)has[i].end);
 		rc = another_machine(image, why);
 	}
 	free(has);
@@ -58,11 +73,29 @@ static int compare_ram(const struct image *image)
 	return rc;
 }
 
+/* NULL if there are none; @known: it could be compared. */
+static char *other_firmware(const struct image *image, bool *known)
+{
+	char *here = firmware_text(), *differs = NULL, *why = NULL;
+
+	*known = *here && image->index.firmware && *image->index.firmware;
+	if (*known)
+		differs = firmware_differences(image->index.firmware, here);
+	if (differs)
+		why = xasprintf("its firmware has other tables, or has them elsewhere: %s",
+				differs);
+	free(differs);
+	free(here);
+	return why;
+}
+
 int restore_check_machine(const struct image *image)
 {
 	const struct machine *m = &image->index.machine;
 	struct machine here = { .nr_cpus = machine_present_cpus() };
-	char why[512];
+	char why[512], *firmware;
+	bool known;
+	int rc;
 
 	if (image->super.machine != own_machine())
 		return another_machine(image, own_machine() == EM_386 ?
@@ -78,7 +111,12 @@ int restore_check_machine(const struct image *image)
 	machine_features(&here);
 	if (!machine_runs(m, &here, why, sizeof(why)))
 		return another_machine(image, why);
-	return compare_ram(image);
+	firmware = other_firmware(image, &known);
+	rc = compare_ram(image, known);
+	if (!rc && firmware)
+		rc = another_machine(image, firmware);
+	free(firmware);
+	return rc;
 }
 
 /* --- loading it --------------------------------------------------------- */

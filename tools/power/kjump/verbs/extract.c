@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kjump extract */
 #include "common/cli.h"
+#include "devices/names.h"
 #include "image/image.h"
 #include "verbs/verbs.h"
 
@@ -18,7 +19,8 @@ int verb_extract(int argc, char **argv)
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
-	struct image image;
+	struct image image = { .fd = -1 };
+	const char *device;
 	bool force = false;
 	int c, rc;
 
@@ -31,7 +33,10 @@ int verb_extract(int argc, char **argv)
 	if (rc)
 		return rc;
 	hold_signals();
-	rc = image_open(&image, argv[optind], false);
+	device = argv[optind];
+	rc = device_named(&device, NEED_NOT_EXIST);
+	if (!rc)
+		rc = image_open(&image, device, false);
 	if (!rc)
 		rc = image_read_all(&image, false);
 	if (!rc)

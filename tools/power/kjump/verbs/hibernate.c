@@ -3,6 +3,7 @@
 #include "common/cli.h"
 #include "common/machine.h"
 #include "devices/device.h"
+#include "devices/names.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
 #include "verbs/verbs.h"
@@ -82,7 +83,9 @@ int verb_hibernate(int argc, char **argv)
 	device = optind < argc ? argv[optind] : conf.device;
 	if (!device)
 		return usage(argv[0], "name a device, here or as device= in /etc/kjump.conf");
-	rc = device_check(device, NULL, force);
+	rc = device_named(&device, NEED_NOT_EXIST);
+	if (!rc)
+		rc = device_check(device, NULL, force);
 	if (!rc)
 		rc = device_on_hardware(device);
 	if (!rc)

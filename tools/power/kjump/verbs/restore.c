@@ -2,6 +2,7 @@
 /* kjump restore */
 #include "common/cli.h"
 #include "devices/device.h"
+#include "devices/names.h"
 #include "image/image.h"
 #include "peer/kexec.h"
 #include "resume/resume.h"
@@ -14,11 +15,11 @@
 /* How long disks may take to appear that a saved system has in use. */
 #define DISK_SECONDS	10
 
-enum { OPT_FORCE = OPT_FIRST, OPT_LIST, OPT_CHECK, OPT_WAIT, OPT_MOUNTS, OPT_DISKS };
+enum { OPT_FORCE = OPT_FIRST, OPT_LIST, OPT_CHECK, OPT_WAIT, OPT_MOUNTS, OPT_MISSING, OPT_CHANGED };
 
 static const char restore_help[] =
-	"kjump restore [--list] [--check] [--ignore-mounts] [--ignore-disks] [--force]\n"
-	"              [--wait=SECONDS] [DEVICE]\n\n"
+	"kjump restore [--list] [--check] [--ignore-mounts] [--ignore-missing]\n"
+	"              [--ignore-changed] [--force] [--wait=SECONDS] [DEVICE]\n\n"
 	"Resume the system that was saved on DEVICE (or in a file): best from the\n"
 	"initramfs, before any file system is mounted. Without DEVICE, all block devices\n"
 	"are searched for an image; of several, the one that fits this machine and its\n"
@@ -30,10 +31,12 @@ static const char restore_help[] =
 	"  --ignore-mounts\n"
 	"               although file systems are mounted here for writing: what is on them\n"
 	"               will be damaged if that system has them in use, too\n"
-	"  --ignore-disks\n"
-	"               although disks are missing, or are not as that system left them:\n"
-	"               what they hold will be damaged\n"
-	"  --force      both\n"
+	"  --ignore-missing\n"
+	"               although disks are missing, which that system has in use\n"
+	"  --ignore-changed\n"
+	"               although disks are not as that system left them: what they hold\n"
+	"               will be damaged\n"
+	"  --force      all of these\n"
 	"  --wait       wait that long for devices to appear (default 5)\n";
 
 /* A complete image; copies of one are the same. */
@@ -107,6 +110,18 @@ static int list_images(void)
 	return s.images ? KJ_OK : fail(KJ_NONE, "no image on any block device");
 }
 
+static int check_disks(const struct image *image, double wait, bool any_missing, bool any_changed)
+{
+	struct disks d;
+	int rc;
+
+	if (!disks_parse(image->index.disks ? image->index.disks : "", &d))
+		return fail(KJ_BAD_IMAGE, "%s: damaged (disks)", image->path);
+	rc = disks_compare(&d, image->path, wait, any_missing, any_changed);
+	disks_free(&d);
+	return rc;
+}
+
 /* Whether it could be resumed here, by what can be told without reading all of it. */
 static bool fits(const char *path)
 {
@@ -118,7 +133,7 @@ static bool fits(const char *path)
 	if (!rc)
 		rc = restore_check_machine(&image);
 	if (!rc)
-		rc = disks_unchanged(&image, 0);
+		rc = check_disks(&image, 0, false, false);
 	image_close(&image);
 	return !rc;
 }
@@ -185,7 +200,12 @@ static int find_image(double wait, char **path)
 	return rc;
 }
 
-static int restore_from(const char *path, bool check, bool any_mounts, bool any_disks)
+/* What is not to keep an image from being resumed. */
+struct ignored {
+	bool mounts, missing, changed;
+};
+
+static int restore_from(const char *path, bool check, const struct ignored *ignored)
 {
 	struct image image;
 	int rc = image_open(&image, path, !check);
@@ -194,13 +214,13 @@ static int restore_from(const char *path, bool check, bool any_mounts, bool any_
 		rc = image_read_all(&image, true);
 	if (!rc)
 		rc = restore_check_machine(&image);
-	if (!rc && !check && !any_mounts)
+	if (!rc && !check && !ignored->mounts)
 		rc = device_none_written(image_device(&image));
 	if (!rc)
 		rc = check ? restore_check_data(&image) : restore_load(&image);
 	/* By now the disks had some time to appear. */
-	if (!rc && !any_disks) {
-		rc = disks_unchanged(&image, DISK_SECONDS);
+	if (!rc) {
+		rc = check_disks(&image, DISK_SECONDS, ignored->missing, ignored->changed);
 		if (rc && !check)
 			kexec_unload();
 	}
@@ -221,12 +241,15 @@ int verb_restore(int argc, char **argv)
 		{ "check", no_argument, NULL, OPT_CHECK },
 		{ "wait", required_argument, NULL, OPT_WAIT },
 		{ "ignore-mounts", no_argument, NULL, OPT_MOUNTS },
-		{ "ignore-disks", no_argument, NULL, OPT_DISKS },
+		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
+		{ "ignore-changed", no_argument, NULL, OPT_CHANGED },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
-	bool list = false, check = false, any_mounts = false, any_disks = false;
+	struct ignored ignored = { .mounts = false };
+	bool list = false, check = false;
 	uint64_t wait = 5;
+	const char *device;
 	char *found = NULL;
 	int c, rc;
 
@@ -235,8 +258,9 @@ int verb_restore(int argc, char **argv)
 			list = true;
 		else if (c == OPT_CHECK)
 			check = true;
-		any_mounts |= c == OPT_MOUNTS || c == OPT_FORCE;
-		any_disks |= c == OPT_DISKS || c == OPT_FORCE;
+		ignored.mounts |= c == OPT_MOUNTS || c == OPT_FORCE;
+		ignored.missing |= c == OPT_MISSING || c == OPT_FORCE;
+		ignored.changed |= c == OPT_CHANGED || c == OPT_FORCE;
 		if (c == OPT_WAIT && !parse_seconds(optarg, &wait))
 			return usage(argv[0], "no number of seconds: \"%s\"", optarg);
 	}
@@ -246,13 +270,13 @@ int verb_restore(int argc, char **argv)
 	if (list)
 		return list_images();
 	if (optind < argc) {
-		if (!device_wait(argv[optind], (double)wait))
-			return fail(KJ_NONE, "%s is not there", argv[optind]);
-		return restore_from(argv[optind], check, any_mounts, any_disks);
+		device = argv[optind];
+		rc = device_named(&device, (double)wait);
+		return rc ? rc : restore_from(device, check, &ignored);
 	}
 	rc = find_image((double)wait, &found);
 	if (!rc)
-		rc = restore_from(found, check, any_mounts, any_disks);
+		rc = restore_from(found, check, &ignored);
 	free(found);
 	return rc;
 }

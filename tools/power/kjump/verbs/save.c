@@ -3,6 +3,7 @@
 #include "common/cli.h"
 #include "common/conf.h"
 #include "devices/device.h"
+#include "devices/names.h"
 #include "image/image.h"
 #include "peer/shared.h"
 #include "peer/vmcore.h"
@@ -23,7 +24,8 @@ static const char save_help[] =
 	"  --force      overwrite what is on TARGET, whatever it is; not if it is in use\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
-static int save_to(const char *from, const char *target, uint32_t algorithm, const char *disks)
+static int save_to(const char *from, const char *target, uint32_t algorithm, struct disks *disks,
+		   const char *firmware)
 {
 	bool is_new = access(target, F_OK);
 	struct save_result result;
@@ -38,6 +40,7 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, con
 	if (!rc) {
 		image_new_id(image.super.id);
 		image.disks = disks;
+		image.firmware = firmware;
 		rc = save_vmcore(from, &image, algorithm, &result);
 	}
 	if (!rc && !strcmp(from, VMCORE)) {
@@ -84,7 +87,9 @@ int verb_save(int argc, char **argv)
 	struct vmcore core;
 	bool force = false;
 	struct conf conf;
-	char *busy, *disks;
+	struct disks disks = { 0 };
+	const char *target;
+	char *busy, *text, *firmware;
 	int c, rc = conf_read(&conf);
 
 	if (rc)
@@ -107,14 +112,23 @@ int verb_save(int argc, char **argv)
 		return rc;
 	hold_signals();
 	message_read(&message);
-	busy = message_get(&message, "busy");
-	disks = message_get(&message, "disks");
-	rc = device_check(argv[optind], busy, force);
-	if (!rc && force && !busy && !strcmp(from, VMCORE))
-		rc = check_unknown(argv[optind]);
+	busy = message_get_text(&message, "busy");
+	text = message_get_text(&message, "disks");
+	firmware = message_get_text(&message, "firmware");
+	if (text && !disks_parse(text, &disks))
+		rc = fail(KJ_FAILED, "what the preserved kernel uses cannot be understood");
+	target = argv[optind];
 	if (!rc)
-		rc = save_to(from, argv[optind], conf.compress, disks);
+		rc = device_named(&target, NEED_NOT_EXIST);
+	if (!rc)
+		rc = device_check(target, busy, force);
+	if (!rc && force && !busy && !strcmp(from, VMCORE))
+		rc = check_unknown(target);
+	if (!rc)
+		rc = save_to(from, target, conf.compress, &disks, firmware);
 	free(busy);
-	free(disks);
+	free(text);
+	free(firmware);
+	disks_free(&disks);
 	return rc;
 }

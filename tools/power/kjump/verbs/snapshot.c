@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kjump snapshot */
 #include "common/cli.h"
+#include "common/machine.h"
 #include "devices/device.h"
+#include "devices/names.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
 #include "verbs/verbs.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <time.h>
 
 /* More than the kernel insists on when memory is to be shared. */
 #define KEPT_FREE	(20 * MB)
+
+/* Of headers that may be older. */
+#ifndef EXFAT_SUPER_MAGIC
+#define EXFAT_SUPER_MAGIC	0x2011bab0
+#endif
+#define HFS_SUPER_MAGIC		0x4244
+#define HFSPLUS_SUPER_MAGIC	0x482b
+#define FAT_FILE_MAX		(4096ull * MB - 1)
 
 enum { OPT_FORCE = OPT_FIRST, OPT_COMPRESS, OPT_VIA };
 
@@ -31,8 +42,11 @@ static const char snapshot_help[] =
 	"  --force      replace FILE, and what is on DEVICE\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
-/* Enough for most, and leave something for the system to go on with. */
-static int share_for_image(const struct message *m)
+/*
+ * Enough for most, or with @all for what cannot be packed at all; and leave something for
+ * the system to go on with.
+ */
+static int share_for_image(const struct message *m, bool all)
 {
 	uint64_t in_use, want, unused, keep;
 
@@ -40,7 +54,7 @@ static int share_for_image(const struct message *m)
 	if (shared_size() > m->room && shared_resize(0))
 		return KJ_FAILED;
 	in_use = memory_in_use();
-	want = in_use / 8 * 5 + 8 * MB;
+	want = all ? in_use + image_overhead(in_use) + 8 * MB : in_use / 8 * 5 + 8 * MB;
 	unused = meminfo_bytes("MemAvailable:");
 	keep = unused / 8 + KEPT_FREE;
 	unused = unused > keep ? unused - keep : 0;
@@ -58,20 +72,39 @@ static int share_for_image(const struct message *m)
 		    (unsigned long long)(in_use / MB));
 }
 
-/* The file system must have room for what is in use. */
+/* Where a file takes the room of its holes, too. */
+static bool has_no_holes(const struct statfs *st)
+{
+	switch ((uint32_t)st->f_type) {
+	case MSDOS_SUPER_MAGIC:
+	case EXFAT_SUPER_MAGIC:
+	case HFS_SUPER_MAGIC:
+	case HFSPLUS_SUPER_MAGIC:
+		return true;
+	}
+	return false;
+}
+
+/* The file system must have room for what is in use, or for all memory. */
 static int check_space(const char *file)
 {
 	char *dir = xasprintf("%s", file), *slash = strrchr(dir, '/');
-	uint64_t need = memory_in_use(), room;
-	struct statvfs st;
+	uint64_t need = memory_in_use(), whole = machine_ram_size(), room;
+	struct statfs st;
 	int rc = KJ_OK;
 
 	if (slash)
 		slash[slash == dir] = 0;
-	if (statvfs(slash ? dir : ".", &st)) {
+	if (statfs(slash ? dir : ".", &st)) {
 		rc = fail(KJ_FAILED, "%s: %s", slash ? dir : ".", strerror(errno));
+	} else if ((uint32_t)st.f_type == MSDOS_SUPER_MAGIC && whole > FAT_FILE_MAX) {
+		rc = fail(KJ_REFUSED,
+			  "%s: a file on FAT may have 4096 MB, the dump has %llu MB; take another file system",
+			  file, (unsigned long long)(whole / MB + 1));
 	} else {
-		room = (uint64_t)st.f_bavail * st.f_frsize;
+		room = (uint64_t)st.f_bavail * (uint64_t)st.f_bsize;
+		if (has_no_holes(&st) && need < whole)
+			need = whole;
 		if (room < need)
 			rc = fail(KJ_REFUSED,
 				  "%s: the file system has %llu MB free, the dump may need %llu MB",
@@ -93,6 +126,7 @@ static double time_since_boot(void)
 
 static int ask_for_snapshot(struct message *m, bool shared)
 {
+	uint64_t in_use = memory_in_use() - shared_size();
 	double still = time_since_boot();
 	char packed[32], size[32], *took;
 	int rc = peer_ask(m);
@@ -102,8 +136,9 @@ static int ask_for_snapshot(struct message *m, bool shared)
 		if (shared && message_number(m, "too_small")) {
 			fail_clear();
 			return fail(KJ_REFUSED,
-				    "the image does not fit into %llu MB of free memory; use --via=DEVICE",
-				    (unsigned long long)(shared_size() / MB));
+				    "the image does not fit into %llu MB of free memory, it may need %llu MB; use --via=DEVICE",
+				    (unsigned long long)(shared_size() / MB),
+				    (unsigned long long)((in_use + image_overhead(in_use)) / MB));
 		}
 		return rc;
 	}
@@ -129,6 +164,43 @@ static int write_dump(const struct message *m, const char *via, const char *file
 	return rc;
 }
 
+/*
+ * Jump, and have the image saved in shared memory or on @via; @m is the answer then. If it
+ * does not fit into as much memory as it mostly takes, it is done once more with all there
+ * is.
+ */
+static int save_image_of_us(const struct conf *conf, const char *via, struct message *m)
+{
+	char *too_small = NULL;
+	uint64_t had = 0;
+	int rc = KJ_OK;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		rc = peer_message(m, ACTION_SNAPSHOT);
+		if (rc)
+			break;
+		message_add(m, "compress", "%s", image_algorithm_name(conf->compress));
+		rc = via ? shared_resize(m->room) : share_for_image(m, i);
+		if (!rc && via)
+			rc = peer_name_device(via, m);
+		if (!rc)
+			rc = check_interrupted();
+		if (!rc && i && shared_size() <= had)
+			rc = fail(KJ_REFUSED, "%s", too_small);
+		had = shared_size();
+		if (!rc)
+			rc = ask_for_snapshot(m, !via);
+		if (i || rc != KJ_REFUSED || via || !message_number(m, "too_small"))
+			break;
+		too_small = xasprintf("%s", fail_text());
+		fail_clear();
+		message_free(m);
+		step("once more, with all the memory there is: it packs badly");
+	}
+	free(too_small);
+	return rc;
+}
+
 int verb_snapshot(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -140,7 +212,6 @@ int verb_snapshot(int argc, char **argv)
 	const char *via = NULL, *file;
 	bool force = false;
 	struct message m;
-	uint64_t room;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
 
@@ -160,6 +231,8 @@ int verb_snapshot(int argc, char **argv)
 	file = argv[optind];
 	rc = extract_check_file(file, force);
 	if (!rc && via)
+		rc = device_named(&via, NEED_NOT_EXIST);
+	if (!rc && via)
 		rc = device_check(via, NULL, force);
 	if (!rc && via)
 		rc = device_on_hardware(via);
@@ -171,22 +244,11 @@ int verb_snapshot(int argc, char **argv)
 		rc = have_peer(&conf);
 	if (rc)
 		return rc;
-	rc = peer_message(&m, ACTION_SNAPSHOT);
-	if (rc)
-		return rc;
-	room = m.room;
-	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
 	hold_signals();
-	rc = via ? shared_resize(room) : share_for_image(&m);
-	if (!rc && via)
-		rc = peer_name_device(via, &m);
-	if (!rc)
-		rc = check_interrupted();
-	if (!rc)
-		rc = ask_for_snapshot(&m, !via);
+	rc = save_image_of_us(&conf, via, &m);
 	if (!rc)
 		rc = write_dump(&m, via, file, force);
-	if (!via && shared_size() > room && shared_resize(0) && !rc)
+	if (!via && shared_size() > m.room && shared_resize(0) && !rc)
 		rc = KJ_FAILED;
 	if (!rc)
 		step("%s is written", file);

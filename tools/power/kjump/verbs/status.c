@@ -2,6 +2,7 @@
 /* What is loaded, preserved and saved. */
 #include "common/cli.h"
 #include "devices/device.h"
+#include "devices/names.h"
 #include "peer/kexec.h"
 #include "peer/shared.h"
 #include "verbs/verbs.h"
@@ -226,7 +227,11 @@ int verb_status(int argc, char **argv)
 	if (rc)
 		return rc;
 	if (optind < argc) {
-		rc = show_image(argv[optind], &l);
+		const char *device = argv[optind];
+
+		rc = device_named(&device, NEED_NOT_EXIST);
+		if (!rc)
+			rc = show_image(device, &l);
 		if (l.count && l.json)
 			putchar('\n');
 		return rc;

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Somebody who changed a file system of a saved system is noticed, whatever file system it is and whatever it is on."""
+import gzip
+import re
+import subprocess
+
+from kjlab.initramfs import cpio
+from kjlab.util import BUILD
+
+from images import BAD_IMAGE, DEVICE, boot_fresh, hibernate
+from test_disk_identities import disks
+
+# How each is made, its size in MB, and how it is mounted so that nothing is written.
+KINDS = {
+    "ext4": ("mke2fs -q -t ext4", 32, "ro,noload"),
+    "xfs": ("mkfs.xfs -q", 320, "ro,norecovery"),
+    "btrfs": ("mkfs.btrfs -q", 128, "ro,rescue=nologreplay"),
+    "f2fs": ("mkfs.f2fs -q", 64, "ro,norecovery"),
+    "vfat": ("mkfs.vfat", 64, "ro"),
+    "exfat": ("mkfs.exfat", 64, "ro"),
+    "ntfs3": ("mkntfs -q -F -Q", 64, "ro"),
+}
+# On these, ext4.
+STACKED = ("linear", "crypt", "mirror")
+KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+SECTORS = 65536
+
+
+def device_mapper(linear, crypt):
+    """Of the kernel command line: the first is a part of its disk only."""
+    return (f'dm-mod.create="linear,,0,rw,0 {SECTORS - 4096} linear {linear} 4096;'
+            f'crypt,,1,rw,0 {SECTORS} crypt aes-xts-plain64 {KEY} 0 {crypt} 0"')
+
+
+def with_modules(initrd, path):
+    """An initramfs, and the modules of the kernel; only the first kernel's: they are large."""
+    modules = {f"/lib/modules/{m.name}": m for m in (BUILD / "x86_64/modules").glob("*.ko")}
+    path.write_bytes(initrd.read_bytes() + gzip.compress(cpio(modules), 1))
+    return path
+
+
+def insert_modules(g):
+    """In any order: those that miss another one until all are there."""
+    g.run("cd /lib/modules; for i in 1 2 3 4 5; do for m in *.ko; do insmod $m 2>/dev/null; done; done; "
+          "[ $(wc -l </proc/modules) = $(ls | wc -l) ]").check()
+
+
+def work(g, device, kind, number):
+    """Somebody mounts it, writes a file, and goes."""
+    g.run(f"mount -t {kind} {device} /mnt/x && echo {number} >/mnt/x/file{number} && umount /mnt/x").check()
+
+
+def test_each_kind(boot, tmp_path):
+    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4
+    qemu_args, files = [], []
+    for n, size in enumerate(sizes):
+        qemu_args += disks(tmp_path, f"serial{n}", size=size, first=n)
+        files.append(tmp_path / f"disk{n}.img")
+    for (make, _, _), file in zip(KINDS.values(), files):
+        subprocess.run([*make.split(), file], check=True, capture_output=True)
+    # The first disk after DEVICE's is vdd, as Guest() has the others.
+    names = [f"/dev/vd{chr(ord('d') + n)}" for n in range(len(sizes))]
+    devices = dict(zip(KINDS, names)) | {"linear": "/dev/dm-0", "crypt": "/dev/dm-1", "mirror": "/dev/md0"}
+    linear, crypt, *mirror = names[len(KINDS):]
+    append = device_mapper(linear, crypt)
+    initrd = with_modules(BUILD / "x86_64/initramfs.gz", tmp_path / "initramfs.gz")
+    g = boot("x86_64", smp=2, memory="384M", initrd=initrd, blank=400, net=False, workdir=tmp_path, qemu_args=qemu_args,
+             append=append)
+    insert_modules(g)
+    g.run(f"mirror {' '.join(mirror)}").check()
+    for name, device in devices.items():
+        kind = name if name in KINDS else "ext4"
+        if name in STACKED:
+            g.run(f"mke2fs {device} >/dev/null 2>&1").check()
+        g.run(f"mkdir -p /mnt/{name}; mount -t {kind} {device} /mnt/{name}; echo A >/mnt/{name}/file; sync").check()
+    hibernate(g)
+
+    c, _ = boot_fresh(boot, g, initrd=initrd, append=f"kjump.restore=no {append}")
+    insert_modules(c)
+    c.run(f"mirror {' '.join(mirror)}; mkdir -p /mnt/x").check()
+    for name, device in devices.items():
+        kind, options = (name, KINDS[name][2]) if name in KINDS else ("ext4", "ro,noload")
+        c.run(f"mount -t {kind} -o {options} {device} /mnt/x && umount /mnt/x").check()
+    c.run(f"kjump restore --check {DEVICE}").check()
+    changed = []
+    for name, device in devices.items():
+        work(c, device, name if name in KINDS else "ext4", 1)
+        changed.append(f"{device} (mounted on /mnt/{name})")
+        r = c.run(f"kjump restore --check {DEVICE}")
+        assert r.rc == BAD_IMAGE and "changed since" in r.out, (name, r)
+        told = re.findall(r"(/dev/\S+ \(mounted on /mnt/\w+\))", r.out)
+        assert sorted(told) == sorted(changed), (name, r.out)
+    c.power_off()

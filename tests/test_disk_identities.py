@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Disks are told apart by what they are: names and numbers differ from kernel to kernel."""
+import os
+import re
+
+from images import BAD_IMAGE, DEVICE, OK, REFUSED, boot_fresh, hibernate, resume
+from jumps import MB, sysfs
+from test_kjump_verbs import returns
+
+
+def disks(tmp_path, *serials, size=320, first=0):
+    """QEMU's arguments for virtio disks of one size; a serial number of None is none."""
+    args = []
+    for n, serial in enumerate(serials, first):
+        file = tmp_path / f"disk{n}.img"
+        if not file.exists():
+            file.touch()
+            os.truncate(file, size * MB)
+        args += ["-blockdev", f"driver=raw,node-name=disk{n},file.driver=file,file.filename={file}",
+                 "-device", f"virtio-blk-pci,drive=disk{n}" + (f",serial={serial}" if serial else "")]
+    return args
+
+
+def name_of(g, serial):
+    return "/dev/" + g.run(f"basename $(dirname $(grep -l '^{serial}$' /sys/block/*/serial))").check().out
+
+
+def test_names_differ(boot, variant, tmp_path):
+    """What A calls vdc, B calls vdb: A's is spared, and the free one taken."""
+    g = boot(variant, smp=2, memory="256M", disks=False, net=False, workdir=tmp_path,
+             qemu_args=disks(tmp_path, "one", "two"))
+    # Somebody holds the name.
+    g.run(f"mke2fs {name_of(g, 'one')} >/dev/null 2>&1; mount {name_of(g, 'one')} /mnt/virtio && umount /mnt/virtio").check()
+    before = name_of(g, "one")
+    g.run(f"exec 7<{before}; cd /sys/bus/virtio/drivers/virtio_blk; d=$(basename $(realpath /sys/block/{before[5:]}/device)); "
+          "echo $d >unbind && echo $d >bind; exec 7<&-; cd /").check()
+    assert name_of(g, "one") != before
+    g.run(f"mount {name_of(g, 'one')} /mnt/virtio; echo known >/mnt/virtio/file").check()
+    g.run("kjump load", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    assert name_of(g, "one") == before
+    returns(g, f"kjump save --force {name_of(g, 'one')}", REFUSED, "is in use by the preserved kernel, as .*mounted on /mnt/virtio")
+    # Nor to a file there, should B have mounted it.
+    g.run(f"mkdir -p /mnt/x; mount -o ro,noload {name_of(g, 'one')} /mnt/x").check()
+    returns(g, "kjump save /mnt/x/image", REFUSED, "/mnt/x/image is in use by the preserved kernel")
+    g.run("umount /mnt/x").check()
+    returns(g, f"kjump save {name_of(g, 'two')}", OK)
+    g.jump("kjump back", to="A")
+    assert g.run("cat /mnt/virtio/file; sync").out == "known" and sysfs(g, "last") == "ok"
+
+
+def test_disks_without_a_name(boot, variant, tmp_path):
+    """Two of one size and without a serial number: they are where they are."""
+    g = boot(variant, smp=2, memory="256M", disks=False, net=False, workdir=tmp_path,
+             qemu_args=disks(tmp_path, None, None))
+    g.run("mke2fs /dev/vdb >/dev/null 2>&1; mount /dev/vdb /mnt/virtio").check()
+    g.run("kjump load", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    returns(g, "kjump save --force /dev/vdb", REFUSED, "is in use by the preserved kernel, as .*mounted on /mnt/virtio")
+    returns(g, "kjump save /dev/vdc", OK)
+    g.jump("kjump back", to="A")
+
+
+def test_missing_and_changed(boot, variant, tmp_path):
+    """Each is named, with what to do; connected again, and as it was, it is resumed."""
+    g = boot(variant, smp=2, memory="192M", blank=256, disks=False, net=False, workdir=tmp_path,
+             qemu_args=disks(tmp_path, "one", "two", "three", size=16))
+    for serial, options in ("one", "rw"), ("two", "ro"):
+        g.run(f"mke2fs {name_of(g, serial)} >/dev/null 2>&1; mkdir -p /mnt/{serial}; "
+              f"mount -o {options} {name_of(g, serial)} /mnt/{serial}").check()
+    g.run(f"mkswap {name_of(g, 'three')} && swapon {name_of(g, 'three')}").check()
+    one, two, three = (name_of(g, serial) for serial in ("one", "two", "three"))
+    # The image's own disk comes before these.
+    target = "/dev/vdb"
+    hibernate(g, f"kjump hibernate {target}")
+    args = g.qemu_args
+
+    # Other disks in the place of some; and two that changed places.
+    g.qemu_args = disks(tmp_path, "other", "another", "three", size=16)
+    c, said = boot_fresh(boot, g, append=f"kjump.restore={target}")
+    assert f"not there: {one} (mounted on /mnt/one), which its system has in use; connect" in said, said
+    # Nothing can be lost of what was mounted read-only.
+    r = c.run(f"kjump restore --check {target}")
+    assert r.rc == BAD_IMAGE and f"not there: {two} (mounted on /mnt/two), which its system only reads" in r.out, r
+    returns(c, f"kjump restore --check --ignore-changed {target}", BAD_IMAGE, "not there: .*--ignore-missing")
+    c.run(f"kjump restore --check --ignore-missing {target}").check()
+    c.close()
+    g.qemu_args = args[4:8] + args[:4] + args[8:]
+    c, said = boot_fresh(boot, g, append=f"kjump.restore={target}")
+    assert f"connected elsewhere than before: {one} (mounted on /mnt/one), {two} (mounted on /mnt/two)" in said, said
+    c.close()
+
+    # Somebody's swap space, and somebody's work: each is noticed, and undone it is as before.
+    g.qemu_args = args
+    c, said = boot_fresh(boot, g, append="kjump.restore=no")
+    c.run(f"mkdir -p /mnt/x; mount -o ro {one} /mnt/x; umount /mnt/x").check()
+    c.run(f"kjump restore --check {target}").check()
+    for disk, was, change in ((three, f"{three} (swap space", f"dd if=/dev/urandom of={three} bs=4k seek=2048 count=1"),
+                              (one, f"{one} (mounted on /mnt/one)", f"mount {one} /mnt/x && umount /mnt/x")):
+        c.run(f"dd if={disk} of=/tmp/kept bs=1M; {change}; sync").check()
+        returns(c, f"kjump restore --check {target}", BAD_IMAGE, rf"changed since .*: {re.escape(was)}.*--ignore-changed")
+        c.run(f"kjump restore --check --ignore-changed {target}").check()
+        c.run(f"dd if=/tmp/kept of={disk} bs=1M; sync").check()
+        c.run(f"kjump restore --check {target}").check()
+    c.close()
+    # The name has moved: it is looked for elsewhere.
+    new = resume(boot, g, append="kjump.restore=/dev/vdz")
+    new.run(f"echo goes on >/mnt/one/file && sync && umount /mnt/one && swapoff {three}").check()

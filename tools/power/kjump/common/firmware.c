@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Whether the firmware is as a saved system knows it. See firmware.h. */
+#include "common/firmware.h"
+#include "common/kjump.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define TABLES		"/sys/firmware/acpi/tables"
+#define RUNTIME_MAP	"/sys/firmware/efi/runtime-map"
+
+static bool hash_file(XXH64_state_t *state, const char *path, size_t offset, size_t most)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t data[4096];
+	ssize_t n = -1;
+
+	while (fd >= 0 && most) {
+		n = pread(fd, data, most < sizeof(data) ? most : sizeof(data), (off_t)offset);
+		if (n <= 0)
+			break;
+		XXH64_update(state, data, (size_t)n);
+		offset += (size_t)n;
+		most -= (size_t)n;
+	}
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 && n >= 0;
+}
+
+static void add_line(char **text, const char *name, const XXH64_state_t *state)
+{
+	char *more = xasprintf("%s%s %016llx\n", *text, name,
+			       (unsigned long long)XXH64_digest(state));
+
+	free(*text);
+	*text = more;
+}
+
+/* Of the FACS, in which much changes: its hardware signature (ACPI 6.5, table 5.11). */
+static void add_table(char **text, const char *name)
+{
+	bool facs = !strcmp(name, "FACS");
+	char *path = xasprintf("%s/%s", TABLES, name);
+	XXH64_state_t state;
+
+	XXH64_reset(&state, 0);
+	if (hash_file(&state, path, facs ? 8 : 0, facs ? 4 : SIZE_MAX))
+		add_line(text, name, &state);
+	free(path);
+}
+
+static int is_used(const struct dirent *e)
+{
+	static const char * const used[] = { "FACP", "FACS", "DSDT", "SSDT", "PSDT" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(used); i++)
+		if (!strncmp(e->d_name, used[i], 4))
+			return 1;
+	return 0;
+}
+
+static int is_number(const struct dirent *e)
+{
+	return *e->d_name >= '0' && *e->d_name <= '9';
+}
+
+static void add_runtime_map(char **text)
+{
+	static const char * const files[] = {
+		"type", "phys_addr", "virt_addr", "num_pages", "attribute",
+	};
+	struct dirent **names;
+	int n = scandir(RUNTIME_MAP, &names, is_number, versionsort);
+	XXH64_state_t state;
+
+	if (n < 0)
+		return;
+	XXH64_reset(&state, 0);
+	for (int i = 0; i < n; i++) {
+		for (unsigned int j = 0; j < ARRAY_SIZE(files); j++) {
+			char *path = xasprintf("%s/%s/%s", RUNTIME_MAP, names[i]->d_name, files[j]);
+
+			hash_file(&state, path, 0, SIZE_MAX);
+			free(path);
+		}
+		free(names[i]);
+	}
+	free(names);
+	if (n)
+		add_line(text, "EFI-runtime-map", &state);
+}
+
+char *firmware_text(void)
+{
+	char *text = xasprintf("%s", "");
+	struct dirent **names;
+	int n = scandir(TABLES, &names, is_used, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		add_table(&text, names[i]->d_name);
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	add_runtime_map(&text);
+	return text;
+}
+
+/* Whether @text has this line; a line ends with its newline. */
+static bool has_line(const char *text, const char *line, size_t length)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (n == length && !strncmp(text, line, n))
+			return true;
+		text += n + (text[n] == '\n');
+	}
+	return false;
+}
+
+/* Names of lines of @one that @other has not. */
+static void add_differences(char **names, const char *one, const char *other)
+{
+	while (*one) {
+		size_t n = strcspn(one, "\n");
+		int name = (int)strcspn(one, "\n ");
+		char *more;
+
+		if (!has_line(other, one, n)) {
+			more = xasprintf("%s%s%.*s", *names ? *names : "", *names ? ", " : "",
+					 name, one);
+			free(*names);
+			*names = more;
+		}
+		one += n + (one[n] == '\n');
+	}
+}
+
+char *firmware_differences(const char *image, const char *here)
+{
+	char *names = NULL;
+
+	add_differences(&names, image, here);
+	/* What is here in addition, or is other and was named already. */
+	if (!names)
+		add_differences(&names, here, image);
+	return names;
+}

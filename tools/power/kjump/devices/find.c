@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Which devices there are, and what they are called. */
+#include "devices/device.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+char *device_file(const char *name)
+{
+	char *path = xasprintf("/dev/%s", name), *p;
+
+	for (p = path; (p = strchr(p, '!')); )
+		*p = '/';
+	return path;
+}
+
+char *device_name(dev_t dev)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char target[PATH_MAX], *name = NULL;
+	ssize_t n = readlink(sys, target, sizeof(target) - 1);
+
+	if (n > 0) {
+		target[n] = 0;
+		name = strrchr(target, '/');
+	}
+	free(sys);
+	return name ? xasprintf("%s", name + 1) : NULL;
+}
+
+char *device_path(dev_t dev)
+{
+	char *name = device_name(dev), *path = name ? device_file(name) : NULL;
+
+	free(name);
+	return path;
+}
+
+int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
+{
+	struct dirent **names;
+	int n = scandir("/sys/class/block", &names, NULL, alphasort);
+	int i, rc = 0;
+
+	for (i = 0; i < n; i++) {
+		if (names[i]->d_name[0] != '.' && !rc) {
+			char *path = device_file(names[i]->d_name);
+
+			rc = visit(ctx, path);
+			free(path);
+		}
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	return rc;
+}
+
+struct wanted {
+	const char *id;
+	enum image_state state;
+	char *path;
+};
+
+static int has_image(void *ctx, const char *path)
+{
+	char id[2 * IMAGE_ID_LEN + 1];
+	struct wanted *w = ctx;
+	struct image image;
+
+	if (!image_open(&image, path, false) && !image_read_super(&image) &&
+	    (!w->state || w->state == image.super.state)) {
+		image_id_text(image.super.id, id);
+		if (!strcmp(id, w->id))
+			w->path = xasprintf("%s", path);
+	}
+	fail_clear();
+	image_close(&image);
+	return !!w->path;
+}
+
+char *device_find_image(const char *id, enum image_state state, const char *likely)
+{
+	struct wanted w = { .id = id, .state = state };
+
+	if (!(likely && has_image(&w, likely)))
+		device_for_each(has_image, &w);
+	return w.path;
+}
+
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	/* What cannot be asked finds nothing. */
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		errno = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
+static int reread_partitions(void *ctx, const char *path)
+{
+	char *partition = xasprintf("/sys/class/block/%s/partition", strrchr(path, '/') + 1);
+	int fd = access(partition, F_OK) ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+
+	(void)ctx;
+	if (fd >= 0) {
+		ioctl(fd, BLKRRPART);
+		close(fd);
+	}
+	free(partition);
+	return 0;
+}
+
+void device_rescan(void)
+{
+	DIR *d = opendir("/sys/class/scsi_host");
+	struct dirent *e;
+
+	device_for_each(reread_partitions, NULL);
+	write_to("/sys/bus/pci/rescan", "1");
+	while (d && (e = readdir(d))) {
+		char *path = xasprintf("/sys/class/scsi_host/%s/scan", e->d_name);
+
+		if (e->d_name[0] != '.')
+			write_to(path, "- - -");
+		free(path);
+	}
+	if (d)
+		closedir(d);
+}
+
+/* Nobody means to make a file where devices are. */
+bool device_is_name(const char *path)
+{
+	return !strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9);
+}

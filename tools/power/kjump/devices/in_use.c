@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What this kernel uses, for its peer and for who resumes it. See disks.h. */
+#include "devices/device.h"
+#include "devices/disks.h"
+#include "devices/map.h"
+#include "devices/marks.h"
+#include "devices/users.h"
+
+#include <blkid/blkid.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* --- one after another -------------------------------------------------- */
+
+static struct noted *add_noted(struct disks *d, const char *path, const char *what)
+{
+	struct noted *n;
+
+	d->list = xrealloc(d->list, (d->count + 1) * sizeof(*d->list));
+	n = &d->list[d->count++];
+	memset(n, 0, sizeof(*n));
+	n->name = xasprintf("%s (%s)", path ? path : "a device", what);
+	return n;
+}
+
+static void add_piece(void *ctx, const struct identity *piece)
+{
+	struct noted *n = ctx;
+	char *text = identity_text(piece);
+
+	n->pieces = xrealloc(n->pieces, (n->count + 1) * sizeof(*n->pieces));
+	if (identity_parse(text, &n->pieces[n->count]))
+		n->count++;
+	free(text);
+}
+
+/* What libblkid takes it for; to be freed, NULL if it does not know. */
+static char *type_of(const char *path)
+{
+	blkid_probe probe = blkid_new_probe_from_filename(path);
+	const char *type;
+	char *text = NULL;
+
+	if (!probe)
+		return NULL;
+	blkid_probe_enable_superblocks(probe, 1);
+	blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
+	if (!blkid_do_safeprobe(probe) && !blkid_probe_lookup_value(probe, "TYPE", &type, NULL))
+		text = xasprintf("%s", type);
+	blkid_free_probe(probe);
+	return text;
+}
+
+static uint64_t length_of(dev_t dev)
+{
+	char *path = device_path(dev);
+	blkid_probe probe = path ? blkid_new_probe_from_filename(path) : NULL;
+	uint64_t length = probe ? (uint64_t)blkid_probe_get_size(probe) : 0;
+
+	if (probe)
+		blkid_free_probe(probe);
+	free(path);
+	return length;
+}
+
+/* --- to guard ----------------------------------------------------------- */
+
+static void clear_pieces(struct noted *n)
+{
+	while (n->count)
+		identity_free(&n->pieces[--n->count]);
+}
+
+static void guard(struct disks *d, const struct user *user, bool writes)
+{
+	char *path = device_path(user->dev), *type = path ? type_of(path) : NULL;
+	struct noted *n = add_noted(d, path, user->what);
+	struct marks marks = { .count = 0 };
+	bool mapped;
+
+	n->writes = writes;
+	if (type)
+		marks_find(path, type, &marks);
+	mapped = marks.count;
+	for (unsigned int i = 0; mapped && i < marks.count; i++)
+		mapped = map_to_disks(user->dev, marks.list[i].offset, marks.list[i].length,
+				      add_piece, n);
+	if (mapped) {
+		n->guard = GUARDED;
+	} else {
+		clear_pieces(n);
+		/* That it is there can be seen, at least. */
+		mapped = map_to_disks(user->dev, 0, length_of(user->dev), add_piece, n);
+		if (!mapped)
+			clear_pieces(n);
+		else if (type && !strcmp(type, "swap"))
+			/* Pages may be anywhere, and nothing else shows that there are some. */
+			n->guard = GUARDED_SAMPLES;
+	}
+	free(type);
+	free(path);
+}
+
+int disks_to_guard(struct disks *d)
+{
+	struct users users;
+	int rc = users_find(&users, 0);
+
+	memset(d, 0, sizeof(*d));
+	for (unsigned int i = 0; !rc && i < users.direct; i++) {
+		bool again = false, writes = false;
+
+		for (unsigned int j = 0; j < users.direct; j++) {
+			if (users.list[j].dev != users.list[i].dev)
+				continue;
+			again |= j < i;
+			writes |= users.list[j].writes;
+		}
+		if (!again)
+			guard(d, &users.list[i], writes);
+	}
+	users_free(&users);
+	return rc;
+}
+
+/* --- busy --------------------------------------------------------------- */
+
+int disks_busy(struct disks *d)
+{
+	struct users users;
+	int rc = users_find(&users, 0);
+
+	memset(d, 0, sizeof(*d));
+	for (unsigned int i = 0; !rc && i < users.count; i++) {
+		struct identity id;
+		struct noted *n;
+		char *path;
+
+		/* What is no hardware is on some that is. */
+		if (identity_of(users.list[i].dev, &id))
+			continue;
+		path = device_path(users.list[i].dev);
+		n = add_noted(d, path, users.list[i].what);
+		add_piece(n, &id);
+		identity_free(&id);
+		free(path);
+	}
+	fail_clear();
+	users_free(&users);
+	return rc;
+}
+
+static int check_piece(const char *path, const struct identity *target, const struct noted *n)
+{
+	for (unsigned int i = 0; i < n->count; i++) {
+		enum same_disk same = identity_compare(target, &n->pieces[i]);
+
+		if (same == OTHER_DISK || !identity_overlap(target, &n->pieces[i]))
+			continue;
+		if (same == SAME_DISK)
+			return fail(KJ_REFUSED,
+				    "%s is in use by the preserved kernel, as %s; take another device",
+				    path, n->name);
+		return fail(KJ_REFUSED,
+			    "%s may be in use by the preserved kernel, as %s: nothing tells the two disks apart (no serial number, one size); take another device",
+			    path, n->name);
+	}
+	return KJ_OK;
+}
+
+int disks_check_target(const char *busy, const char *path, dev_t dev)
+{
+	struct identity target;
+	struct disks d;
+	int rc = KJ_OK;
+
+	if (!disks_parse(busy, &d))
+		return fail(KJ_REFUSED,
+			    "what the preserved kernel uses cannot be understood, so %s may be in use; take the same kjump in both",
+			    path);
+	/* A file in memory, or on what only this kernel has set up. */
+	if (identity_of(dev, &target)) {
+		fail_clear();
+		disks_free(&d);
+		return KJ_OK;
+	}
+	for (unsigned int i = 0; !rc && i < d.count; i++)
+		rc = check_piece(path, &target, &d.list[i]);
+	identity_free(&target);
+	disks_free(&d);
+	return rc;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Where on hardware the bytes of a device are. See map.h. */
+#include "devices/map.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/dm-ioctl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define SECTOR		512ull
+#define TABLE_SIZE	(64 * KB)
+/* No sane setup is deeper. */
+#define DEPTH_MAX	16
+
+struct map {
+	void (*visit)(void *ctx, const struct identity *piece);
+	void *ctx;
+};
+
+static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth);
+
+/* --- device mapper ------------------------------------------------------ */
+
+/* A linear piece of another device: "8:1 2048", or after a key: "aes - 0 8:1 4096". */
+static bool target_below(const struct dm_target_spec *t, const char *params, dev_t *dev,
+			 uint64_t *start)
+{
+	unsigned int major, minor;
+	unsigned long long first;
+	const char *form = NULL;
+
+	if (!strcmp(t->target_type, "linear"))
+		form = "%u:%u %llu";
+	else if (!strcmp(t->target_type, "crypt"))
+		form = "%*s %*s %*s %u:%u %llu";
+	if (!form || sscanf(params, form, &major, &minor, &first) != 3)
+		return false;
+	*dev = makedev(major, minor);
+	*start = first * SECTOR;
+	return true;
+}
+
+static struct dm_ioctl *read_table(dev_t dev)
+{
+	struct dm_ioctl *io = xalloc(TABLE_SIZE);
+	int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+
+	io->version[0] = DM_VERSION_MAJOR;
+	io->data_size = TABLE_SIZE;
+	io->data_start = sizeof(*io);
+	io->flags = DM_STATUS_TABLE_FLAG;
+	io->dev = (minor(dev) & 0xff) | major(dev) << 8 | (uint64_t)(minor(dev) & ~0xffu) << 12;
+	if (fd < 0 || ioctl(fd, DM_TABLE_STATUS, io) || (io->flags & DM_BUFFER_FULL_FLAG)) {
+		free(io);
+		io = NULL;
+	}
+	if (fd >= 0)
+		close(fd);
+	return io;
+}
+
+static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth)
+{
+	struct dm_ioctl *io = read_table(dev);
+	const char *base = io ? (const char *)io + io->data_start : NULL;
+	uint64_t at = offset, end = offset + length;
+	uint32_t next = 0;
+	bool good = io;
+
+	for (uint32_t i = 0; good && at < end && i < io->target_count; i++) {
+		const struct dm_target_spec *t = (const struct dm_target_spec *)(base + next);
+		uint64_t first = t->sector_start * SECTOR, last = first + t->length * SECTOR;
+		uint64_t start, piece;
+		dev_t below;
+
+		next = t->next;
+		if (at < first || at >= last)
+			continue;
+		piece = (last < end ? last : end) - at;
+		good = target_below(t, (const char *)(t + 1), &below, &start) &&
+			map_down(m, below, start + (at - first), piece, depth);
+		at += piece;
+	}
+	free(io);
+	return good && at >= end;
+}
+
+/* --- RAID --------------------------------------------------------------- */
+
+static char *md_file(const char *dir, const char *member, const char *name)
+{
+	char *path = xasprintf("%s/%s/%s", dir, member, name), *text = read_text(path);
+
+	free(path);
+	return text;
+}
+
+/* Each copy of a mirror is at one offset of its device. */
+static bool map_md(const struct map *m, const char *dir, uint64_t offset, uint64_t length,
+		   int depth)
+{
+	char *level = md_file(dir, ".", "level");
+	bool good = level && !strcmp(level, "raid1");
+	unsigned int copies = 0;
+	DIR *d = good ? opendir(dir) : NULL;
+	struct dirent *e;
+
+	while (good && d && (e = readdir(d))) {
+		char *first, *number;
+		unsigned int major, minor;
+
+		if (strncmp(e->d_name, "rd", 2) || e->d_name[2] < '0' || e->d_name[2] > '9')
+			continue;
+		first = md_file(dir, e->d_name, "offset");
+		number = md_file(dir, e->d_name, "block/dev");
+		good = first && number && sscanf(number, "%u:%u", &major, &minor) == 2 &&
+			map_down(m, makedev(major, minor),
+				 strtoull(first, NULL, 10) * SECTOR + offset, length, depth);
+		copies++;
+		free(first);
+		free(number);
+	}
+	if (d)
+		closedir(d);
+	free(level);
+	return good && copies;
+}
+
+/* --- all ---------------------------------------------------------------- */
+
+static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char *dm = xasprintf("%s/dm", sys), *md = xasprintf("%s/md", sys);
+	struct identity id = { 0 };
+	bool good = false;
+
+	if (depth == DEPTH_MAX) {
+		/* It leads nowhere. */
+	} else if (!access(dm, F_OK)) {
+		good = map_dm(m, dev, offset, length, depth + 1);
+	} else if (!access(md, F_OK)) {
+		good = map_md(m, md, offset, length, depth + 1);
+	} else if (!identity_of(dev, &id) && offset <= id.length && length <= id.length - offset) {
+		id.start += offset;
+		id.length = length;
+		m->visit(m->ctx, &id);
+		good = true;
+	}
+	identity_free(&id);
+	free(md);
+	free(dm);
+	free(sys);
+	return good;
+}
+
+bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,
+		  void (*visit)(void *ctx, const struct identity *piece), void *ctx)
+{
+	const struct map m = { .visit = visit, .ctx = ctx };
+
+	return map_down(&m, dev, offset, length, 0);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Where on hardware the bytes of a device are: below device mapper and RAID. */
+#ifndef KJUMP_MAP_H
+#define KJUMP_MAP_H
+
+#include "devices/identity.h"
+
+/*
+ * Calls @visit for each piece of disks that bytes @offset to @offset + @length of @dev are
+ * on; a mirrored one for each copy. False if that cannot be told of some of them (stripes,
+ * caches, files): then nothing that was visited is to be relied on.
+ */
+bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,
+		  void (*visit)(void *ctx, const struct identity *piece), void *ctx);
+
+#endif

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Whether a device or file may be written to. */
+#include "devices/device.h"
+#include "devices/disks.h"
+#include "devices/users.h"
+#include "image/image.h"
+
+#include <blkid/blkid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* A target must be blank this far to be taken without --force. */
+#define BLANK_SIZE	(128 * 1024u)
+
+int device_on_hardware(const char *path)
+{
+	static const char * const made_up[] = {
+		"dm-", "md", "loop", "zram", "ram", "nbd", "drbd", "bcache",
+	};
+	char *name = NULL;
+	struct stat st;
+	int rc = KJ_OK;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode))
+		return fail(KJ_USAGE, "%s is not a block device", path);
+	name = device_name(st.st_rdev);
+	for (unsigned int i = 0; name && !rc && i < ARRAY_SIZE(made_up); i++)
+		if (!strncmp(name, made_up[i], strlen(made_up[i])))
+			rc = fail(KJ_REFUSED,
+				  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
+				  path, name);
+	free(name);
+	return rc;
+}
+
+static int check_unused(const char *path, dev_t dev, const char *busy)
+{
+	struct users users;
+	char *above;
+	int fd, rc;
+	const char *what;
+
+	rc = busy ? disks_check_target(busy, path, dev) : KJ_OK;
+	if (rc)
+		return rc;
+	rc = users_find(&users, 0);
+	what = users_what(&users, dev);
+	if (rc) {
+		/* Not to be told. */
+	} else if (what) {
+		rc = fail(KJ_REFUSED, "%s is in use: %s; take another device, or free it first",
+			  path, what);
+	} else {
+		above = device_held_by(dev);
+		if (above)
+			rc = fail(KJ_REFUSED, "%s is in use: part of %s", path, above);
+		free(above);
+	}
+	users_free(&users);
+	if (rc)
+		return rc;
+	/* Whoever else holds it. */
+	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	if (fd < 0)
+		return fail(errno == EBUSY ? KJ_REFUSED : KJ_FAILED, "%s: %s", path,
+			    errno == EBUSY ? "in use" : strerror(errno));
+	close(fd);
+	return KJ_OK;
+}
+
+/* --- what is on it ------------------------------------------------------ */
+
+/* What libblkid knows, at either end of it; to be freed, NULL for nothing. */
+static char *looks_like(const char *path)
+{
+	static const struct {
+		const char *usage, *form;
+	} usages[] = {
+		{ "filesystem", "a file system (%s)" },
+		{ "raid", "a part of a RAID or of LVM (%s)" },
+		{ "crypto", "an encrypted device (%s)" },
+		{ "other", "%s space" },
+	};
+	blkid_probe probe = blkid_new_probe_from_filename(path);
+	const char *type, *usage;
+	char *text = NULL;
+	int rc;
+
+	if (!probe)
+		return NULL;
+	blkid_probe_enable_superblocks(probe, 1);
+	blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE);
+	blkid_probe_enable_partitions(probe, 1);
+	rc = blkid_do_safeprobe(probe);
+	if (rc == -2) {
+		text = xasprintf("more than one thing");
+	} else if (!rc && !blkid_probe_lookup_value(probe, "TYPE", &type, NULL)) {
+		if (blkid_probe_lookup_value(probe, "USAGE", &usage, NULL))
+			usage = "";
+		for (unsigned int i = 0; !text && i < ARRAY_SIZE(usages); i++)
+			if (!strcmp(usage, usages[i].usage))
+				text = xasprintf(usages[i].form, type);
+		if (!text)
+			text = xasprintf("%s", type);
+	} else if (!rc && !blkid_probe_lookup_value(probe, "PTTYPE", &type, NULL)) {
+		text = xasprintf("a partition table (%s)", type);
+	}
+	blkid_free_probe(probe);
+	return text;
+}
+
+/* One that can still be resumed is as much as a file system. */
+static int check_image(const char *path)
+{
+	struct image image;
+	char when[32];
+	int rc = image_open(&image, path, false);
+
+	if (!rc && !image_read_super(&image) && image.super.state == IMAGE_COMPLETE) {
+		image_when(&image, when, sizeof(when));
+		rc = fail(KJ_REFUSED,
+			  "%s holds the image of a system saved %s that was not resumed; --force overwrites it, and that system is lost",
+			  path, when);
+	} else if (!rc) {
+		/* Damaged, or no good any more. */
+		fail_clear();
+	}
+	image_close(&image);
+	return rc;
+}
+
+static int check_content(const char *path)
+{
+	char *what = looks_like(path);
+	uint8_t *data;
+	ssize_t n;
+	int fd, rc = KJ_OK;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		free(what);
+		return fail(KJ_FAILED, "%s: %s", path, strerror(errno));
+	}
+	data = xalloc(BLANK_SIZE);
+	n = pread_full(fd, data, BLANK_SIZE, 0);
+	if (n < 0)
+		rc = fail(KJ_FAILED, "%s: %s", path, strerror(errno));
+	else if (n >= 8 && !memcmp(data, IMAGE_MAGIC, 8))
+		rc = check_image(path);
+	else if (what || !is_zero(data, (size_t)n))
+		rc = fail(KJ_REFUSED, "%s holds %s; --force overwrites it", path,
+			  what ? what : "something");
+	free(what);
+	free(data);
+	close(fd);
+	return rc;
+}
+
+/* The file system that @at is on may be mounted by the preserved kernel. */
+static int check_file(const char *path, const char *at, const char *busy)
+{
+	dev_t dev = file_system_of(at);
+
+	return dev ? disks_check_target(busy, path, dev) : KJ_OK;
+}
+
+static int check_new_file(const char *path, const char *busy)
+{
+	char *dir = xasprintf("%s", path), *slash = strrchr(dir, '/');
+	int rc;
+
+	if (slash)
+		slash[slash == dir] = 0;
+	rc = check_file(path, slash ? dir : ".", busy);
+	free(dir);
+	return rc;
+}
+
+int device_check(const char *path, const char *busy, bool force)
+{
+	struct stat st;
+	int rc;
+
+	if (stat(path, &st)) {
+		if (errno == ENOENT && !device_is_name(path))
+			return busy ? check_new_file(path, busy) : KJ_OK;
+		return fail(KJ_FAILED, "%s: %s", path, strerror(errno));
+	}
+	if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode))
+		return fail(KJ_USAGE, "%s is neither a block device nor a regular file", path);
+	if (S_ISBLK(st.st_mode)) {
+		rc = check_unused(path, st.st_rdev, busy);
+		if (rc)
+			return rc;
+	} else if (busy) {
+		rc = check_file(path, path, busy);
+		if (rc)
+			return rc;
+	}
+	return force ? KJ_OK : check_content(path);
+}
