@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """The neighbours of kexec jump work as before: kexec, crash kernels, hibernation."""
 import re
+import time
+
+import pytest
 
 from jumps import fields, sysfs
 
@@ -34,6 +37,23 @@ def test_crash_kernel(boot, variant):
     # It is an ELF core file with the notes of the kernel that crashed.
     assert g.run("head -c 4 /proc/vmcore | od -An -c").out.split() == ["177", "E", "L", "F"]
     assert g.run("head -c 65536 /proc/vmcore | grep -c CRASHTIME=").out != "0"
+
+
+@pytest.mark.parametrize("level", ["devices", "processors"])
+def test_crash_during_a_jump(boot, variant, level):
+    """The crash kernel starts, too, when the system panics on its way to a peer."""
+    g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M no_console_suspend",
+             allow=["Kernel panic - not syncing: NMI", "Call Trace:", "NMI received for unknown reason"])
+    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.gz "
+          f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
+    g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
+    g.run(f"echo {level} >/sys/power/pm_test; echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()
+    g.send("kjreboot")
+    while "pm_test: stopped after step" not in g.log():
+        time.sleep(0.1)
+    g.monitor("nmi")
+    g.expect_kernel("C")
+    assert g.run("head -c 4 /proc/vmcore | od -An -c").check().out.split() == ["177", "E", "L", "F"]
 
 
 def test_hibernation(boot, variant, tmp_path):

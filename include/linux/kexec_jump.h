@@ -46,6 +46,7 @@ bool kexec_jump_may_continue(unsigned long flags);
 int kexec_jump_begin_load(unsigned long flags);
 void kexec_jump_abandon_load(unsigned long flags);
 void kexec_jump_panic(const char *message);
+bool kexec_jump_may_crash(void);
 bool kexec_jump_held(void);
 bool kexec_jump_may_add_memory(u64 start, u64 size);
 void __init kexec_jump_confine_memory(void);
@@ -57,6 +58,7 @@ static inline bool kexec_jump_may_continue(unsigned long flags) { return false; 
 static inline int kexec_jump_begin_load(unsigned long flags) { return 0; }
 static inline void kexec_jump_abandon_load(unsigned long flags) { }
 static inline void kexec_jump_panic(const char *message) { }
+static inline bool kexec_jump_may_crash(void) { return kexec_jump_in_progress(); }
 static inline bool kexec_jump_held(void) { return false; }
 static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }
 static inline void kexec_jump_confine_memory(void) { }

@@ -132,3 +132,16 @@ int __init kexec_jump_prepare_panic(unsigned long entry)
 	panic_jump = jump;
 	return 0;
 }
+
+/**
+ * kexec_jump_may_crash - may a crash kernel be started although the kexec lock is held?
+ *
+ * Any context. Who jumps holds it, and loads nothing. A kernel that was jumped to goes
+ * back instead.
+ *
+ * Return: whether a jump is being made, and nobody waits for this kernel.
+ */
+bool kexec_jump_may_crash(void)
+{
+	return kexec_jump_in_progress() && !panic_jump;
+}
