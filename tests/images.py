@@ -40,11 +40,11 @@ def resume(boot, g, append=RESTORE, **kw):
     return new
 
 
-def boot_fresh(boot, g, append=RESTORE, **kw):
+def boot_fresh(boot, g, append=RESTORE, pause=0, **kw):
     """Switch the machine on again and see it come up fresh; what kjump said."""
     kw = {"smp": g.smp, "memory": g.memory, "cpu": g.cpu} | kw
     new = boot(g.variant, name="C", blank=g.blank, disks=g.disks, net=g.net, qemu_args=g.qemu_args,
-               workdir=g.dir, append=append, **kw)
+               workdir=g.dir, append=f"{append} kjump.pause={pause}", **kw)
     # kjump-boot speaks to the console, as the kernel does.
     said = re.findall(r"^(kjump.*)$", new.user_log(), re.M)
     assert said and "this is a fresh boot" in said[-1], new.log()[-2000:]

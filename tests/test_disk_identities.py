@@ -3,8 +3,9 @@
 import os
 import re
 
-from images import BAD_IMAGE, DEVICE, OK, REFUSED, boot_fresh, hibernate, resume
+from images import BAD_IMAGE, DEVICE, OK, PEER, REFUSED, boot_fresh, hibernate, resume
 from jumps import MB, sysfs
+from test_kjump_host import field
 from test_kjump_verbs import returns
 
 
@@ -49,6 +50,46 @@ def test_names_differ(boot, variant, tmp_path):
     assert g.run("cat /mnt/virtio/file; sync").out == "known" and sysfs(g, "last") == "ok"
 
 
+def test_what_is_on_a_disk_in_use(boot, variant, tmp_path):
+    """In the peer: what is set up on top of A's disk is A's; a partition of it that nobody uses is free."""
+    g = boot(variant, smp=2, memory="256M", disks=False, net=False, workdir=tmp_path,
+             qemu_args=disks(tmp_path, "one"))
+    g.run("printf 'o\\nn\\np\\n1\\n2048\\n+16M\\nn\\np\\n2\\n40960\\n\\nw\\n' | fdisk -u /dev/vdb; "
+          "mke2fs /dev/vdb1 >/dev/null 2>&1; mount /dev/vdb1 /mnt/virtio; echo known >/mnt/virtio/file").check()
+    g.run("kjump load", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    for target in "/dev/vdb", "/dev/vdb1":
+        returns(g, f"kjump save --force {target}", REFUSED, "is in use by the preserved kernel")
+    g.run("losetup /dev/loop0 /dev/vdb1; mkdir -p /mnt/x; mount -o ro /dev/loop0 /mnt/x").check()
+    returns(g, "kjump save /mnt/x/image", REFUSED, "/mnt/x/image is in use by the preserved kernel")
+    g.run("umount /mnt/x").check()
+    returns(g, "kjump save --force /dev/loop0", REFUSED, "/dev/loop0 is in use by the preserved kernel")
+    g.run("losetup -d /dev/loop0").check()
+    returns(g, "kjump save /dev/vdb2", OK)
+    # What a later boot compares is kept for a second one, too.
+    returns(g, "kjump save --force /dev/vdb2", OK)
+    g.jump("kjump back", to="A")
+    assert g.run("cat /mnt/virtio/file; sync").out == "known" and sysfs(g, "last") == "ok"
+    start = int(g.run("cat /sys/class/block/vdb2/start").out)
+    image = tmp_path / "image"
+    with open(tmp_path / "disk0.img", "rb") as f:
+        f.seek(start * 512)
+        image.write_bytes(f.read())
+    at = field(image, "index_offset")
+    index = image.read_bytes()[at:at + field(image, "index_length")]
+    assert b"FACP " in index and b"mounted%20on%20/mnt/virtio" in index
+
+
+def test_peer_does_not_find_a_disk(boot, variant):
+    """It could not be compared later: the system goes on, or is saved if that is wanted."""
+    g = boot(variant, smp=2, memory="192M", blank=256, net=False)
+    g.run("mount /dev/nvme0n1 /mnt/nvme; kjump load --append='initcall_blacklist=nvme_init'", timeout=300).check()
+    returns(g, f"kjump hibernate {DEVICE}", PEER, r"does not find /dev/nvme0n1 \(mounted on /mnt/nvme\).*--ignore-missing")
+    assert sysfs(g, "jumps") == "1"
+    returns(g, f"kjump restore --check {DEVICE}", BAD_IMAGE, "half-written")
+    hibernate(g, f"kjump hibernate --ignore-missing {DEVICE}")
+
+
 def test_disks_without_a_name(boot, variant, tmp_path):
     """Two of one size and without a serial number: they are where they are."""
     g = boot(variant, smp=2, memory="256M", disks=False, net=False, workdir=tmp_path,
@@ -77,13 +118,22 @@ def test_missing_and_changed(boot, variant, tmp_path):
 
     # Other disks in the place of some; and two that changed places.
     g.qemu_args = disks(tmp_path, "other", "another", "three", size=16)
-    c, said = boot_fresh(boot, g, append=f"kjump.restore={target}")
-    assert f"not there: {one} (mounted on /mnt/one), which its system has in use; connect" in said, said
+    c, said = boot_fresh(boot, g, append=f"kjump.restore={target}", pause=5)
+    missing = f"not there: {one} (mounted on /mnt/one), which its system has in use; connect"
+    # It gives time to do so.
+    assert said.count(missing) > 1 and "switch off to keep the image; trying again" in said, said
     # Nothing can be lost of what was mounted read-only.
     r = c.run(f"kjump restore --check {target}")
     assert r.rc == BAD_IMAGE and f"not there: {two} (mounted on /mnt/two), which its system only reads" in r.out, r
     returns(c, f"kjump restore --check --ignore-changed {target}", BAD_IMAGE, "not there: .*--ignore-missing")
     c.run(f"kjump restore --check --ignore-missing {target}").check()
+    c.close()
+    # QEMU's tables name what is there.
+    g.qemu_args = args[:8]
+    c, said = boot_fresh(boot, g, append=f"kjump.restore={target}")
+    assert re.search("from another machine: its firmware .*DSDT .*--ignore-firmware", said), said
+    returns(c, f"kjump restore --check --ignore-firmware {target}", BAD_IMAGE, rf"not there: {re.escape(three)} \(swap")
+    c.run(f"kjump restore --check --ignore-firmware --ignore-missing {target}").check()
     c.close()
     g.qemu_args = args[4:8] + args[:4] + args[8:]
     c, said = boot_fresh(boot, g, append=f"kjump.restore={target}")

@@ -197,7 +197,7 @@ def test_disk_error(boot, variant, tmp_path):
               f"file.image.filename={bad},file.inject-error.0.event=none,file.inject-error.0.iotype=write,"
               f"file.inject-error.0.sector={5 << 11},file.inject-error.0.errno=5",
               "-device", "virtio-blk-pci,drive=bad,werror=report"]
-    g = boot(variant, smp=2, memory="256M", blank=320, net=False, workdir=tmp_path, qemu_args=broken,
+    g = boot(variant, smp=2, memory="320M", blank=320, net=False, workdir=tmp_path, qemu_args=broken,
              allow=["I/O error"])
     work = at_home(g, mb=8, tmpfs_mb=16)
     r = g.run("kjump hibernate /dev/vdd", timeout=300)

@@ -17,6 +17,8 @@ int device_check(const char *path, const char *busy, bool force);
 int device_none_written(dev_t own);
 /* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */
 int device_on_hardware(const char *path);
+/* Whether what is on no disk is in memory or on a network. */
+bool device_in_memory(dev_t dev);
 /* Its name as the kernel has it, "sda1", or NULL; to be freed. */
 char *device_name(dev_t dev);
 /* /dev/NAME for a name of sysfs; to be freed. */

@@ -213,9 +213,10 @@ static bool hash_piece(XXH64_state_t *state, const char *path, const struct iden
 
 enum state { MISSING, MOVED, CHANGED, AS_IT_WAS };
 
-/* MISSING if some piece is not there, or MOVED. */
+/* MISSING if some piece is not there; MOVED if one is there, but elsewhere. */
 static enum state hash_of(const struct here *h, const struct noted *n, uint64_t *hash)
 {
+	enum state found = n->count ? AS_IT_WAS : MISSING;
 	XXH64_state_t state;
 
 	XXH64_reset(&state, 0);
@@ -226,36 +227,15 @@ static enum state hash_of(const struct here *h, const struct noted *n, uint64_t 
 		if (disk < 0)
 			return MISSING;
 		if (identity_moved(&h->list[disk].id, piece))
-			return MOVED;
-		if (n->guard != UNGUARDED &&
+			found = MOVED;
+		/* One that only may be it is known by what is on it. */
+		if (n->guard == UNGUARDED ?
+		    identity_compare(&h->list[disk].id, piece) != SAME_DISK :
 		    !hash_piece(&state, h->list[disk].path, piece, n->guard == GUARDED_SAMPLES))
 			return MISSING;
 	}
 	*hash = n->guard != UNGUARDED ? XXH64_digest(&state) : 0;
-	return n->count ? AS_IT_WAS : MISSING;
-}
-
-void disks_look(struct disks *d)
-{
-	struct here h = { 0 };
-
-	device_for_each(add_disk, &h);
-	for (unsigned int i = 0; i < d->count; i++) {
-		struct noted *n = &d->list[i];
-
-		n->seen = hash_of(&h, n, &n->hash) == AS_IT_WAS;
-		if (n->count && !n->seen)
-			step("not guarded, not found (has this kernel the driver?): %s", n->name);
-	}
-	free_here(&h);
-}
-
-static enum state state_of(const struct here *h, const struct noted *n)
-{
-	uint64_t hash;
-	enum state state = hash_of(h, n, &hash);
-
-	return state == AS_IT_WAS && hash != n->hash ? CHANGED : state;
+	return found;
 }
 
 static void add_name(char **list, const char *name)
@@ -264,6 +244,42 @@ static void add_name(char **list, const char *name)
 
 	free(*list);
 	*list = more;
+}
+
+int disks_look(struct disks *d, bool any_missing)
+{
+	char *unseen = NULL;
+	struct here h = { 0 };
+	int rc = KJ_OK;
+
+	device_for_each(add_disk, &h);
+	for (unsigned int i = 0; i < d->count; i++) {
+		struct noted *n = &d->list[i];
+
+		n->seen = hash_of(&h, n, &n->hash) != MISSING;
+		if (n->count && n->writes && !n->seen)
+			add_name(&unseen, n->name);
+	}
+	free_here(&h);
+	if (unseen && any_missing)
+		step("not found, so changes would not be noticed: %s", unseen);
+	else if (unseen)
+		rc = fail(KJ_FAILED,
+			  "this kernel does not find %s, which the system to be saved has in use (has it the driver?): changes before the resume would not be noticed; --ignore-missing saves it all the same",
+			  unseen);
+	free(unseen);
+	return rc;
+}
+
+/* @any_missing: wherever it is. */
+static enum state state_of(const struct here *h, const struct noted *n, bool any_missing)
+{
+	uint64_t hash;
+	enum state state = hash_of(h, n, &hash);
+
+	if (state == MISSING || (state == MOVED && !any_missing))
+		return state;
+	return hash != n->hash ? CHANGED : AS_IT_WAS;
 }
 
 int disks_compare(const struct disks *d, const char *image, double wait, bool any_missing,
@@ -298,7 +314,8 @@ int disks_compare(const struct disks *d, const char *image, double wait, bool an
 		free(only_read);
 		only_read = NULL;
 		for (unsigned int i = 0; i < d->count; i++) {
-			enum state state = d->list[i].seen ? state_of(&h, &d->list[i]) : AS_IT_WAS;
+			enum state state = d->list[i].seen ?
+				state_of(&h, &d->list[i], any_missing) : AS_IT_WAS;
 
 			if (state == AS_IT_WAS || ignored[state])
 				continue;

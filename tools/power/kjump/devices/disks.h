@@ -49,8 +49,8 @@ int disks_to_guard(struct disks *d);
 int disks_busy(struct disks *d);
 /* KJ_REFUSED if @path, which is device @dev or a file on it, is or may be on such a piece. */
 int disks_check_target(const char *busy, const char *path, dev_t dev);
-/* In the peer: what is there now; names what it does not find. */
-void disks_look(struct disks *d);
+/* In the peer: what is there now. KJ_FAILED if it does not find all that is written to. */
+int disks_look(struct disks *d, bool any_missing);
 /* Where the system is to be resumed, KJ_BAD_IMAGE if something is missing or has changed. */
 int disks_compare(const struct disks *d, const char *image, double wait, bool any_missing,
 		  bool any_changed);

@@ -139,6 +139,24 @@ static char *scsi_unit(const char *word)
 	return xasprintf("%u:%u:%u", channel, target, unit);
 }
 
+/* Of "2-1.4", a device below hubs, the ports without the number of the bus; not its interfaces. */
+static char *usb_ports(const char *word)
+{
+	const char *ports = strchr(word, '-');
+
+	if (!ports || strspn(word, "0123456789") != (size_t)(ports - word) ||
+	    ports[1 + strspn(ports + 1, "0123456789.")])
+		return NULL;
+	return xasprintf("usb%s", ports + 1);
+}
+
+static char *port_or_unit(const char *word)
+{
+	char *ports = usb_ports(word);
+
+	return ports ? ports : scsi_unit(word);
+}
+
 /* From a disk's directory of sysfs: the buses' addresses, without what a kernel makes up. */
 static char *location(const char *disk)
 {
@@ -153,7 +171,7 @@ static char *location(const char *disk)
 		else if (at && !strncmp(word, "ata", 3))
 			step = port_of_ata(dir, word);
 		else if (at)
-			step = scsi_unit(word);
+			step = port_or_unit(word);
 		if (step) {
 			char *more = xasprintf("%s%s%s", at ? at : "", at ? "/" : "", step);
 
@@ -307,19 +325,26 @@ static bool both(const char *a, const char *b, bool *equal)
 
 enum same_disk identity_compare(const struct identity *a, const struct identity *b)
 {
-	bool named_a = a->wwid || a->serial, named_b = b->wwid || b->serial, equal;
+	bool named = a->wwid || a->serial || b->wwid || b->serial, equal;
 
-	/* What says who it is says so to every kernel. */
-	if (named_a != named_b)
-		return OTHER_DISK;
 	/* Worldwide names are unique; serial numbers should be, but for some cheap sticks. */
 	if (both(a->wwid, b->wwid, &equal))
 		return equal ? SAME_DISK : OTHER_DISK;
-	if (both(a->serial, b->serial, &equal))
-		return equal && a->size == b->size ? SAME_DISK : OTHER_DISK;
+	if (both(a->serial, b->serial, &equal)) {
+		if (!equal)
+			return OTHER_DISK;
+		return a->size == b->size ? SAME_DISK : MAYBE_SAME_DISK;
+	}
 	if (a->size != b->size)
 		return OTHER_DISK;
-	if (both(a->table, b->table, &equal) || both(a->at, b->at, &equal))
+	if (both(a->table, b->table, &equal) && !equal)
+		return OTHER_DISK;
+	/* Not every driver asks a disk for all its names: usb-storage and UAS differ. */
+	if (named)
+		return both(a->at, b->at, &equal) && !equal ? OTHER_DISK : MAYBE_SAME_DISK;
+	if (a->table && b->table)
+		return SAME_DISK;
+	if (both(a->at, b->at, &equal))
 		return equal ? SAME_DISK : OTHER_DISK;
 	return MAYBE_SAME_DISK;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* --- one after another -------------------------------------------------- */
 
@@ -92,11 +93,13 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 		clear_pieces(n);
 		/* That it is there can be seen, at least. */
 		mapped = map_to_disks(user->dev, 0, length_of(user->dev), add_piece, n);
-		if (!mapped)
+		if (!mapped) {
 			clear_pieces(n);
-		else if (type && !strcmp(type, "swap"))
+			map_to_hardware(user->dev, add_piece, n);
+		} else if (type && !strcmp(type, "swap")) {
 			/* Pages may be anywhere, and nothing else shows that there are some. */
 			n->guard = GUARDED_SAMPLES;
+		}
 	}
 	free(type);
 	free(path);
@@ -105,8 +108,11 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 int disks_to_guard(struct disks *d)
 {
 	struct users users;
-	int rc = users_find(&users, 0);
+	int rc;
 
+	/* What is written on the way to the jump would look like a change. */
+	sync();
+	rc = users_find(&users, 0);
 	memset(d, 0, sizeof(*d));
 	for (unsigned int i = 0; !rc && i < users.direct; i++) {
 		bool again = false, writes = false;
@@ -137,57 +143,70 @@ int disks_busy(struct disks *d)
 		struct noted *n;
 		char *path;
 
-		/* What is no hardware is on some that is. */
-		if (identity_of(users.list[i].dev, &id))
+		/* Free partitions of it are free. */
+		if (users.list[i].whole)
 			continue;
+		/* What is no hardware is on some that is. */
+		if (identity_of(users.list[i].dev, &id)) {
+			fail_clear();
+			continue;
+		}
 		path = device_path(users.list[i].dev);
 		n = add_noted(d, path, users.list[i].what);
 		add_piece(n, &id);
 		identity_free(&id);
 		free(path);
 	}
-	fail_clear();
 	users_free(&users);
 	return rc;
 }
 
-static int check_piece(const char *path, const struct identity *target, const struct noted *n)
+struct target {
+	const char *path;
+	struct disks busy;
+	int rc;
+};
+
+static int check_noted(const char *path, const struct identity *target, const struct noted *n,
+		       enum same_disk same)
 {
 	for (unsigned int i = 0; i < n->count; i++) {
-		enum same_disk same = identity_compare(target, &n->pieces[i]);
-
-		if (same == OTHER_DISK || !identity_overlap(target, &n->pieces[i]))
+		if (identity_compare(target, &n->pieces[i]) != same ||
+		    !identity_overlap(target, &n->pieces[i]))
 			continue;
 		if (same == SAME_DISK)
 			return fail(KJ_REFUSED,
 				    "%s is in use by the preserved kernel, as %s; take another device",
 				    path, n->name);
 		return fail(KJ_REFUSED,
-			    "%s may be in use by the preserved kernel, as %s: nothing tells the two disks apart (no serial number, one size); take another device",
+			    "%s may be in use by the preserved kernel, as %s: nothing tells the two disks apart for certain (serial number, size); take another device",
 			    path, n->name);
 	}
 	return KJ_OK;
 }
 
+static void check_piece(void *ctx, const struct identity *piece)
+{
+	struct target *t = ctx;
+
+	for (unsigned int i = 0; !t->rc && i < t->busy.count; i++)
+		t->rc = check_noted(t->path, piece, &t->busy.list[i], SAME_DISK);
+	for (unsigned int i = 0; !t->rc && i < t->busy.count; i++)
+		t->rc = check_noted(t->path, piece, &t->busy.list[i], MAYBE_SAME_DISK);
+}
+
 int disks_check_target(const char *busy, const char *path, dev_t dev)
 {
-	struct identity target;
-	struct disks d;
-	int rc = KJ_OK;
+	struct target t = { .path = path };
 
-	if (!disks_parse(busy, &d))
+	if (!disks_parse(busy, &t.busy))
 		return fail(KJ_REFUSED,
 			    "what the preserved kernel uses cannot be understood, so %s may be in use; take the same kjump in both",
 			    path);
-	/* A file in memory, or on what only this kernel has set up. */
-	if (identity_of(dev, &target)) {
-		fail_clear();
-		disks_free(&d);
-		return KJ_OK;
-	}
-	for (unsigned int i = 0; !rc && i < d.count; i++)
-		rc = check_piece(path, &target, &d.list[i]);
-	identity_free(&target);
-	disks_free(&d);
-	return rc;
+	if (!map_to_hardware(dev, check_piece, &t) && !device_in_memory(dev))
+		t.rc = fail(KJ_REFUSED,
+			    "%s may be in use by the preserved kernel: which disk it is on cannot be told; take another device",
+			    path);
+	disks_free(&t.busy);
+	return t.rc;
 }

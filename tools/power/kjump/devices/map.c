@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Where on hardware the bytes of a device are. See map.h. */
 #include "devices/map.h"
+#include "devices/users.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -91,7 +93,7 @@ static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t len
 
 /* --- RAID --------------------------------------------------------------- */
 
-static char *md_file(const char *dir, const char *member, const char *name)
+static char *sys_file(const char *dir, const char *member, const char *name)
 {
 	char *path = xasprintf("%s/%s/%s", dir, member, name), *text = read_text(path);
 
@@ -103,7 +105,7 @@ static char *md_file(const char *dir, const char *member, const char *name)
 static bool map_md(const struct map *m, const char *dir, uint64_t offset, uint64_t length,
 		   int depth)
 {
-	char *level = md_file(dir, ".", "level");
+	char *level = sys_file(dir, ".", "level");
 	bool good = level && !strcmp(level, "raid1");
 	unsigned int copies = 0;
 	DIR *d = good ? opendir(dir) : NULL;
@@ -115,8 +117,8 @@ static bool map_md(const struct map *m, const char *dir, uint64_t offset, uint64
 
 		if (strncmp(e->d_name, "rd", 2) || e->d_name[2] < '0' || e->d_name[2] > '9')
 			continue;
-		first = md_file(dir, e->d_name, "offset");
-		number = md_file(dir, e->d_name, "block/dev");
+		first = sys_file(dir, e->d_name, "offset");
+		number = sys_file(dir, e->d_name, "block/dev");
 		good = first && number && sscanf(number, "%u:%u", &major, &minor) == 2 &&
 			map_down(m, makedev(major, minor),
 				 strtoull(first, NULL, 10) * SECTOR + offset, length, depth);
@@ -130,12 +132,28 @@ static bool map_md(const struct map *m, const char *dir, uint64_t offset, uint64
 	return good && copies;
 }
 
+/* Of what is no hardware: /dev/md0p1. */
+static bool map_partition(const struct map *m, const char *sys, uint64_t offset,
+			  uint64_t length, int depth)
+{
+	char *disk = sys_file(sys, "..", "dev"), *start = sys_file(sys, ".", "start");
+	unsigned int major, minor;
+	bool good = start && disk && sscanf(disk, "%u:%u", &major, &minor) == 2 &&
+		map_down(m, makedev(major, minor),
+			 strtoull(start, NULL, 10) * SECTOR + offset, length, depth);
+
+	free(start);
+	free(disk);
+	return good;
+}
+
 /* --- all ---------------------------------------------------------------- */
 
 static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth)
 {
 	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
 	char *dm = xasprintf("%s/dm", sys), *md = xasprintf("%s/md", sys);
+	char *partition = xasprintf("%s/partition", sys);
 	struct identity id = { 0 };
 	bool good = false;
 
@@ -150,12 +168,94 @@ static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t l
 		id.length = length;
 		m->visit(m->ctx, &id);
 		good = true;
+	} else if (!id.length && !access(partition, F_OK)) {
+		good = map_partition(m, sys, offset, length, depth + 1);
 	}
+	/* Why not is of no interest. */
+	if (!good)
+		fail_clear();
 	identity_free(&id);
+	free(partition);
 	free(md);
 	free(dm);
 	free(sys);
 	return good;
+}
+
+/* --- whatever it is ----------------------------------------------------- */
+
+static bool below(const struct map *m, dev_t dev, int depth);
+
+static bool below_number(const struct map *m, const char *file, int depth)
+{
+	char *text = read_text(file);
+	unsigned int major, minor;
+	bool found = text && sscanf(text, "%u:%u", &major, &minor) == 2 &&
+		below(m, makedev(major, minor), depth);
+
+	free(text);
+	return found;
+}
+
+static bool below_file(const struct map *m, const char *name, int depth)
+{
+	char *file = read_text(name);
+	struct stat st;
+	bool found = false, known;
+
+	if (file && !stat(file, &st))
+		found = below(m, S_ISBLK(st.st_mode) ? st.st_rdev : file_system_of(file, &known),
+			      depth);
+	free(file);
+	return found;
+}
+
+static bool below(const struct map *m, dev_t dev, int depth)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char *slaves = xasprintf("%s/slaves", sys), *file = xasprintf("%s/loop/backing_file", sys);
+	char *partition = xasprintf("%s/partition", sys), *disk = xasprintf("%s/../dev", sys);
+	bool found = false;
+	struct identity id;
+	struct dirent *e;
+	DIR *d;
+
+	if (depth == DEPTH_MAX || !dev) {
+		/* It leads nowhere. */
+	} else if (!identity_of(dev, &id)) {
+		m->visit(m->ctx, &id);
+		identity_free(&id);
+		found = true;
+	} else {
+		fail_clear();
+		d = opendir(slaves);
+		while (d && (e = readdir(d))) {
+			char *number = xasprintf("%s/%s/dev", slaves, e->d_name);
+
+			if (e->d_name[0] != '.')
+				found |= below_number(m, number, depth + 1);
+			free(number);
+		}
+		if (d)
+			closedir(d);
+		found |= below_file(m, file, depth + 1);
+		if (!access(partition, F_OK))
+			found |= below_number(m, disk, depth + 1);
+	}
+	free(disk);
+	free(partition);
+	free(file);
+	free(slaves);
+	free(sys);
+	return found;
+}
+
+bool map_to_hardware(dev_t dev, void (*visit)(void *ctx, const struct identity *piece),
+		     void *ctx)
+{
+	const struct map m = { .visit = visit, .ctx = ctx };
+
+	return below(&m, dev, 0);
 }
 
 bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,

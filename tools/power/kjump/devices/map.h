@@ -13,4 +13,11 @@
 bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,
 		  void (*visit)(void *ctx, const struct identity *piece), void *ctx);
 
+/*
+ * Calls @visit for each disk or partition that some of @dev is or may be on, whatever is in
+ * between. False if there is none: it is in memory or on a network, or that cannot be told.
+ */
+bool map_to_hardware(dev_t dev, void (*visit)(void *ctx, const struct identity *piece),
+		     void *ctx);
+
 #endif

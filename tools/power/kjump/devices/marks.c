@@ -15,7 +15,10 @@
 #define BEGINNING	(128 * KB)
 /* Of a log, about where it goes on; all of it if it is not longer than that. */
 #define LOG_BEFORE	MB
-#define LOG_AFTER	(4 * MB)
+/* What is in memory only may be written first: up to 64 MB (XLOG_CIL_BLOCKING_SPACE_LIMIT). */
+#define LOG_AFTER	(72 * MB)
+/* Of a log on a device of its own. */
+#define EXTERNAL_MAX	(512 * MB)
 /* Of tables of the smaller file systems. */
 #define TABLE_MAX	(32 * MB)
 
@@ -29,7 +32,14 @@ static void add(struct marks *m, uint64_t offset, uint64_t length)
 
 static bool read_at(int fd, void *buf, size_t length, uint64_t offset)
 {
-	return pread_full(fd, buf, length, offset) == (ssize_t)length;
+	size_t before = (size_t)(offset % BLOCK), all = align_up(before + length, BLOCK);
+	uint8_t *blocks = xalloc_pages(all);
+	ssize_t n = pread_full(fd, blocks, all, offset - before);
+
+	if (n >= (ssize_t)(before + length))
+		memcpy(buf, blocks + before, length);
+	free(blocks);
+	return n >= (ssize_t)(before + length);
 }
 
 static uint64_t number(const uint8_t *at, unsigned int bytes, bool big)
@@ -116,7 +126,9 @@ static void xfs(int fd, struct marks *m)
 	start = number(super + 48, 8, true);
 	length = number(super + 96, 4, true) * block;
 	ag = number(super + 84, 4, true);
-	/* Elsewhere: that device is in use, too, and noted by itself. */
+	/* Elsewhere; recovery and unmounting write here, too. */
+	if (!start)
+		add(m, 0, SECTOR);
 	if (!start || super[124] > 63 || length < SECTOR)
 		return;
 	log = ((start >> super[124]) * ag + (start & ((1ull << super[124]) - 1))) * block;
@@ -124,6 +136,15 @@ static void xfs(int fd, struct marks *m)
 		return;
 	add(m, 0, SECTOR);
 	add_ring(m, log, length, head * SECTOR);
+}
+
+/* A log by itself may be anywhere on its device. */
+static void xfs_log(int fd, struct marks *m)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+
+	if (end > 0 && (uint64_t)end <= EXTERNAL_MAX)
+		add(m, 0, (uint64_t)end / BLOCK * BLOCK);
 }
 
 /* --- F2FS --------------------------------------------------------------- */
@@ -260,13 +281,14 @@ static const struct {
 	void (*find)(int fd, struct marks *m);
 } kinds[] = {
 	{ "ext2", beginning }, { "ext3", beginning }, { "ext4", beginning },
-	{ "jbd", beginning }, { "xfs", xfs }, { "btrfs", btrfs }, { "f2fs", f2fs },
-	{ "vfat", fat }, { "exfat", exfat }, { "ntfs", ntfs },
+	{ "jbd", beginning }, { "xfs", xfs }, { "xfs_external_log", xfs_log },
+	{ "btrfs", btrfs }, { "f2fs", f2fs }, { "vfat", fat }, { "exfat", exfat }, { "ntfs", ntfs },
 };
 
 void marks_find(const char *path, const char *type, struct marks *m)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* What is cached of a mounted one is never read again. */
+	int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 
 	memset(m, 0, sizeof(*m));
 	for (unsigned int i = 0; fd >= 0 && i < ARRAY_SIZE(kinds); i++)

@@ -17,6 +17,18 @@
 /* A target must be blank this far to be taken without --force. */
 #define BLANK_SIZE	(128 * 1024u)
 
+bool device_in_memory(dev_t dev)
+{
+	static const char * const made_up[] = { "ram", "zram", "loop", "nbd", "rbd" };
+	char *name = device_name(dev);
+	bool in_memory = false;
+
+	for (unsigned int i = 0; name && i < ARRAY_SIZE(made_up); i++)
+		in_memory |= !strncmp(name, made_up[i], strlen(made_up[i]));
+	free(name);
+	return in_memory;
+}
+
 int device_on_hardware(const char *path)
 {
 	static const char * const made_up[] = {
@@ -119,13 +131,20 @@ static int check_image(const char *path)
 {
 	struct image image;
 	char when[32];
-	int rc = image_open(&image, path, false);
+	int rc = image_open(&image, path, false), bad = rc ? rc : image_read_super(&image);
 
-	if (!rc && !image_read_super(&image) && image.super.state == IMAGE_COMPLETE) {
+	if (!bad && image.super.state == IMAGE_COMPLETE) {
 		image_when(&image, when, sizeof(when));
 		rc = fail(KJ_REFUSED,
 			  "%s holds the image of a system saved %s that was not resumed; --force overwrites it, and that system is lost",
 			  path, when);
+	} else if (bad == KJ_BAD_IMAGE && image.super.version != IMAGE_VERSION) {
+		fail_clear();
+		rc = fail(KJ_REFUSED,
+			  "%s may hold the image of a system, of another version of kjump (%u; this is %u); --force overwrites it",
+			  path, image.super.version, IMAGE_VERSION);
+	} else if (bad && bad != KJ_BAD_IMAGE && bad != KJ_NONE) {
+		rc = bad;
 	} else if (!rc) {
 		/* Damaged, or no good any more. */
 		fail_clear();
@@ -164,8 +183,13 @@ static int check_content(const char *path)
 /* The file system that @at is on may be mounted by the preserved kernel. */
 static int check_file(const char *path, const char *at, const char *busy)
 {
-	dev_t dev = file_system_of(at);
+	bool known;
+	dev_t dev = file_system_of(at, &known);
 
+	if (!dev && !known)
+		return fail(KJ_REFUSED,
+			    "%s may be in use by the preserved kernel: which disk its file system is on cannot be told; take another place",
+			    path);
 	return dev ? disks_check_target(busy, path, dev) : KJ_OK;
 }
 

@@ -25,6 +25,7 @@ static void add_user(struct users *users, dev_t dev, char *what)
 	users->list = xrealloc(users->list, (users->count + 1) * sizeof(*users->list));
 	users->list[users->count].dev = dev;
 	users->list[users->count].writes = false;
+	users->list[users->count].whole = false;
 	users->list[users->count++].what = what;
 }
 
@@ -41,25 +42,41 @@ struct mounted {
 	unsigned int id;
 	dev_t dev;			/* what it is on, 0 for nothing */
 	char where[256];
-	bool writes;
+	bool writes, no_disk;
 };
+
+/* In memory, or on another machine. */
+static bool needs_no_disk(const char *type)
+{
+	static const char * const types[] = {
+		"tmpfs", "ramfs", "rootfs", "devtmpfs",
+		"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "fuse.sshfs",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++)
+		if (!strcmp(type, types[i]))
+			return true;
+	return false;
+}
 
 static bool parse_mount(char *line, struct mounted *m)
 {
 	unsigned int major, minor;
-	char *source, *options;
+	char *type, *source, *options;
 	struct stat st;
 
 	if (sscanf(line, "%u %*u %u:%u %*s %255s", &m->id, &major, &minor, m->where) != 4)
 		return false;
 	m->dev = major ? makedev(major, minor) : 0;
 	/* Type, source and the options of the file system itself come last. */
-	source = strstr(line, " - ");
-	source = source ? strchr(source + 3, ' ') : NULL;
+	type = strstr(line, " - ");
+	source = type ? strchr(type + 3, ' ') : NULL;
 	options = source ? strchr(source + 1, ' ') : NULL;
 	if (!options)
 		return false;
+	*source = 0;
 	*options++ = 0;
+	m->no_disk = needs_no_disk(type + 3);
 	/* btrfs and others show an anonymous device; the source is a path then. */
 	if (!major && !strncmp(source + 1, "/dev/", 5) && !stat(source + 1, &st) &&
 	    S_ISBLK(st.st_mode))
@@ -83,7 +100,7 @@ static void add_mounts(struct users *users)
 	free(text);
 }
 
-dev_t file_system_of(const char *path)
+dev_t file_system_of(const char *path, bool *known)
 {
 	char *text = read_text("/proc/self/mountinfo");
 	char *line, *rest = text;
@@ -91,11 +108,17 @@ dev_t file_system_of(const char *path)
 	struct statx st;
 	dev_t dev = 0;
 
+	*known = false;
 	/* Not the file's own device: that may be a subvolume's. */
-	if (!statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_MNT_ID, &st))
-		while (!dev && (line = strsep(&rest, "\n")))
-			if (parse_mount(line, &m) && m.id == st.stx_mnt_id)
-				dev = m.dev;
+	if (!statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_MNT_ID, &st)) {
+		while ((line = strsep(&rest, "\n"))) {
+			if (!parse_mount(line, &m) || m.id != st.stx_mnt_id)
+				continue;
+			dev = m.dev;
+			*known = m.no_disk;
+			break;
+		}
+	}
 	free(text);
 	return dev;
 }
@@ -175,8 +198,10 @@ static void add_below(struct users *users, dev_t dev)
 
 	add_listed(users, slaves, "part of a device that is in use");
 	add_backing_file(users, sys);
-	if (!access(partition, F_OK) && read_dev(disk, &parent) && !users_know(users, parent))
+	if (!access(partition, F_OK) && read_dev(disk, &parent) && !users_know(users, parent)) {
 		add_user(users, parent, xasprintf("a disk with partitions in use"));
+		users->list[users->count - 1].whole = true;
+	}
 	free(disk);
 	free(partition);
 	free(slaves);

@@ -9,6 +9,7 @@ struct user {
 	dev_t dev;
 	char *what;			/* "mounted on /home" */
 	bool writes;
+	bool whole;			/* only as the disk of partitions that are in use */
 };
 
 struct users {
@@ -26,8 +27,11 @@ void users_free(struct users *users);
 bool users_know(const struct users *users, dev_t dev);
 /* What for, NULL if it is not in use. */
 const char *users_what(const struct users *users, dev_t dev);
-/* The device of the file system that a file is on, 0 if it is on none. */
-dev_t file_system_of(const char *path);
+/*
+ * The device of the file system that a file is on, 0 if it is on none; @known: that it is
+ * in memory or on a network then.
+ */
+dev_t file_system_of(const char *path, bool *known);
 /* Names of what is built on it (device mapper, RAID), NULL if there is nothing; to be freed. */
 char *device_held_by(dev_t dev);
 

@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct image image;
 
 	if (!image_open(&image, fuzz_file(data, size), false) && !image_read_all(&image, true)) {
-		restore_check_machine(&image);
+		restore_check_machine(&image, false);
 		fail_clear();
 		restore_check_data(&image);
 	}

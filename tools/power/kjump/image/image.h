@@ -18,6 +18,7 @@ struct image {
 	bool is_block, direct, shared;
 	enum image_state final;		/* when it is saved; 0: COMPLETE */
 	struct disks *disks;		/* what the saved system has in use, or NULL */
+	bool any_missing;		/* also if not all of these can be found */
 	const char *firmware;		/* as it knows it, or NULL */
 	struct superblock super;
 	struct index index;

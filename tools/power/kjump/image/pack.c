@@ -171,7 +171,8 @@ int save_image(struct vmcore *core, struct image *image, uint32_t algorithm,
 		rc = write_chunks(&s);
 	/* Late, as opening a disk may wait for its controller. */
 	if (!rc && image->disks) {
-		disks_look(image->disks);
+		rc = disks_look(image->disks,
+				image->any_missing || image->final == IMAGE_SNAPSHOT);
 		image->index.disks = disks_text(image->disks);
 	}
 	if (image->firmware)

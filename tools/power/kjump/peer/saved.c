@@ -24,7 +24,6 @@
  */
 static void tell(const char *id)
 {
-	static const char * const kept[] = { "disks", "busy" };
 	struct message old, m;
 	char *before;
 
@@ -39,13 +38,7 @@ static void tell(const char *id)
 		message_add(&m, MESSAGE_SAVED, "%s%s%s", before ? before : "",
 			    before ? "," : "", id);
 	free(before);
-	for (unsigned int i = 0; i < ARRAY_SIZE(kept); i++) {
-		char *value = message_get(&old, kept[i]);
-
-		if (value)
-			message_add(&m, kept[i], "%s", value);
-		free(value);
-	}
+	message_keep(&m, &old);
 	message_send(&m);
 	message_free(&m);
 	message_free(&old);

@@ -99,9 +99,10 @@ static int save_as_asked(const struct message *m, struct message *reply,
 		image_new_id(image.super.id);
 	}
 	image.final = final;
-	if (text && !disks_parse(text, &disks) && !rc)
+	if ((!text || !disks_parse(text, &disks)) && !rc)
 		rc = fail(KJ_FAILED, "the peer does not understand which disks are in use");
 	image.disks = &disks;
+	image.any_missing = message_number(m, "ignore_missing");
 	image.firmware = firmware;
 	/* The partition table may have been changed since this kernel read it. */
 	if (room && image.room > room)
@@ -149,7 +150,7 @@ static void power_off(const struct message *m, const struct message *saved)
 static bool serve_once(void)
 {
 	struct message m, reply;
-	char *action, *busy, *disks;
+	char *action;
 	bool back = true;
 	int rc = KJ_OK;
 
@@ -157,8 +158,6 @@ static bool serve_once(void)
 	if (message_read(&m) && shared_size())
 		rc = fail(KJ_FAILED, "the peer cannot read what it is to do");
 	action = message_get(&m, "action");
-	busy = message_get(&m, "busy");
-	disks = message_get(&m, "disks");
 	message_init(&reply);
 	reply.room = m.room;
 	if (rc) {
@@ -180,18 +179,13 @@ static bool serve_once(void)
 		fprintf(stderr, "kjump: %s\n", fail_text());
 	}
 	/* Kept for kjump save by hand. */
-	if (disks)
-		message_add(&reply, "disks", "%s", disks);
-	if (busy)
-		message_add(&reply, "busy", "%s", busy);
+	message_keep(&reply, &m);
 	if (shared_size())
 		message_send(&reply);
 	fail_clear();
 	message_free(&m);
 	message_free(&reply);
 	free(action);
-	free(busy);
-	free(disks);
 	return back;
 }
 

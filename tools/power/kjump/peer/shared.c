@@ -120,6 +120,19 @@ char *message_get_text(const struct message *m, const char *key)
 	return NULL;
 }
 
+void message_keep(struct message *m, const struct message *old)
+{
+	static const char * const kept[] = { "disks", "busy", "firmware" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(kept); i++) {
+		char *value = message_get(old, kept[i]);
+
+		if (value)
+			message_add(m, kept[i], "%s", value);
+		free(value);
+	}
+}
+
 uint64_t message_number(const struct message *m, const char *key)
 {
 	char *text = message_get(m, key);

@@ -32,6 +32,8 @@ void message_add(struct message *m, const char *key, const char *fmt, ...)
 /* A text of several lines. */
 void message_add_text(struct message *m, const char *key, const char *text);
 char *message_get_text(const struct message *m, const char *key);
+/* What kjump save needs to be told of the first kernel, from one message to another. */
+void message_keep(struct message *m, const struct message *old);
 /* To be freed; NULL if it is not there. */
 char *message_get(const struct message *m, const char *key);
 uint64_t message_number(const struct message *m, const char *key);

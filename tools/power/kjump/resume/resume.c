@@ -82,14 +82,15 @@ static char *other_firmware(const struct image *image, bool *known)
 	if (*known)
 		differs = firmware_differences(image->index.firmware, here);
 	if (differs)
-		why = xasprintf("its firmware has other tables, or has them elsewhere: %s",
+		why = xasprintf("%s: %s (--ignore-firmware resumes all the same)",
+				"its firmware has other tables, or has them elsewhere, as if a device were missing",
 				differs);
 	free(differs);
 	free(here);
 	return why;
 }
 
-int restore_check_machine(const struct image *image)
+int restore_check_machine(const struct image *image, bool any_firmware)
 {
 	const struct machine *m = &image->index.machine;
 	struct machine here = { .nr_cpus = machine_present_cpus() };
@@ -113,7 +114,7 @@ int restore_check_machine(const struct image *image)
 		return another_machine(image, why);
 	firmware = other_firmware(image, &known);
 	rc = compare_ram(image, known);
-	if (!rc && firmware)
+	if (!rc && firmware && !any_firmware)
 		rc = another_machine(image, firmware);
 	free(firmware);
 	return rc;

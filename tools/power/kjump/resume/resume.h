@@ -5,7 +5,8 @@
 
 #include "image/image.h"
 
-int restore_check_machine(const struct image *image);
+/* @any_firmware: with whatever tables. */
+int restore_check_machine(const struct image *image, bool any_firmware);
 /* Read everything, load nothing. */
 int restore_check_data(struct image *image);
 int restore_load(struct image *image);

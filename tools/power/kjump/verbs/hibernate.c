@@ -36,17 +36,20 @@ static void warn_of_boot(const char *device)
 	free(own);
 }
 
-enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN };
+enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING };
 
 static const char hibernate_help[] =
-	"kjump hibernate [--dry-run] [--force] [--reboot] [--compress=lz4|zstd|none]\n"
-	"                [DEVICE]\n\n"
+	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--reboot]\n"
+	"                [--compress=lz4|zstd|none] [DEVICE]\n\n"
 	"Save this system on DEVICE, a partition that nothing else uses (default: device=\n"
 	"in /etc/kjump.conf), and power off. At the next boot \"kjump restore\" in the\n"
 	"initramfs resumes it, and this command says so and ends. If it cannot be saved,\n"
 	"the system goes on, and this command says why.\n\n"
 	"  --dry-run    only check whether it could be done\n"
 	"  --force      overwrite what is on DEVICE, whatever it is; not if it is in use\n"
+	"  --ignore-missing\n"
+	"               although the peer does not find a disk that this system has in use:\n"
+	"               then nobody notices if it is changed before the system is resumed\n"
 	"  --reboot     reboot instead of powering off\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
@@ -56,10 +59,11 @@ int verb_hibernate(int argc, char **argv)
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ "reboot", no_argument, NULL, OPT_REBOOT },
 		{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ NULL }
 	};
-	bool force = false, again = false, dry = false;
+	bool force = false, missing = false, again = false, dry = false;
 	struct message m;
 	struct conf conf;
 	const char *device;
@@ -70,6 +74,8 @@ int verb_hibernate(int argc, char **argv)
 	while ((c = next_option(argc, argv, options, hibernate_help)) >= 0) {
 		if (c == OPT_FORCE)
 			force = true;
+		else if (c == OPT_MISSING)
+			missing = true;
 		else if (c == OPT_REBOOT)
 			again = true;
 		else if (c == OPT_DRY_RUN)
@@ -113,6 +119,7 @@ int verb_hibernate(int argc, char **argv)
 		return rc;
 	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
 	message_add(&m, "after", again ? "reboot" : "poweroff");
+	message_add(&m, "ignore_missing", "%d", missing);
 	hold_signals();
 	if (shared_size() < m.room)
 		rc = shared_resize(m.room);

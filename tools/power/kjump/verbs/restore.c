@@ -15,11 +15,15 @@
 /* How long disks may take to appear that a saved system has in use. */
 #define DISK_SECONDS	10
 
-enum { OPT_FORCE = OPT_FIRST, OPT_LIST, OPT_CHECK, OPT_WAIT, OPT_MOUNTS, OPT_MISSING, OPT_CHANGED };
+enum {
+	OPT_FORCE = OPT_FIRST, OPT_LIST, OPT_CHECK, OPT_WAIT, OPT_MOUNTS, OPT_MISSING, OPT_CHANGED,
+	OPT_FIRMWARE,
+};
 
 static const char restore_help[] =
 	"kjump restore [--list] [--check] [--ignore-mounts] [--ignore-missing]\n"
-	"              [--ignore-changed] [--force] [--wait=SECONDS] [DEVICE]\n\n"
+	"              [--ignore-changed] [--ignore-firmware] [--force] [--wait=SECONDS]\n"
+	"              [DEVICE]\n\n"
 	"Resume the system that was saved on DEVICE (or in a file): best from the\n"
 	"initramfs, before any file system is mounted. Without DEVICE, all block devices\n"
 	"are searched for an image; of several, the one that fits this machine and its\n"
@@ -36,6 +40,9 @@ static const char restore_help[] =
 	"  --ignore-changed\n"
 	"               although disks are not as that system left them: what they hold\n"
 	"               will be damaged\n"
+	"  --ignore-firmware\n"
+	"               although the firmware's tables are not the same, as if it had been\n"
+	"               updated: that system goes on with what it remembers of them\n"
 	"  --force      all of these\n"
 	"  --wait       wait that long for devices to appear (default 5)\n";
 
@@ -131,7 +138,7 @@ static bool fits(const char *path)
 	if (!rc)
 		rc = image_read_all(&image, true);
 	if (!rc)
-		rc = restore_check_machine(&image);
+		rc = restore_check_machine(&image, false);
 	if (!rc)
 		rc = check_disks(&image, 0, false, false);
 	image_close(&image);
@@ -202,7 +209,7 @@ static int find_image(double wait, char **path)
 
 /* What is not to keep an image from being resumed. */
 struct ignored {
-	bool mounts, missing, changed;
+	bool mounts, missing, changed, firmware;
 };
 
 static int restore_from(const char *path, bool check, const struct ignored *ignored)
@@ -213,7 +220,7 @@ static int restore_from(const char *path, bool check, const struct ignored *igno
 	if (!rc)
 		rc = image_read_all(&image, true);
 	if (!rc)
-		rc = restore_check_machine(&image);
+		rc = restore_check_machine(&image, ignored->firmware);
 	if (!rc && !check && !ignored->mounts)
 		rc = device_none_written(image_device(&image));
 	if (!rc)
@@ -243,6 +250,7 @@ int verb_restore(int argc, char **argv)
 		{ "ignore-mounts", no_argument, NULL, OPT_MOUNTS },
 		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
 		{ "ignore-changed", no_argument, NULL, OPT_CHANGED },
+		{ "ignore-firmware", no_argument, NULL, OPT_FIRMWARE },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
@@ -261,6 +269,7 @@ int verb_restore(int argc, char **argv)
 		ignored.mounts |= c == OPT_MOUNTS || c == OPT_FORCE;
 		ignored.missing |= c == OPT_MISSING || c == OPT_FORCE;
 		ignored.changed |= c == OPT_CHANGED || c == OPT_FORCE;
+		ignored.firmware |= c == OPT_FIRMWARE || c == OPT_FORCE;
 		if (c == OPT_WAIT && !parse_seconds(optarg, &wait))
 			return usage(argv[0], "no number of seconds: \"%s\"", optarg);
 	}

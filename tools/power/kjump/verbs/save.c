@@ -13,19 +13,28 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_COMPRESS };
+enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_MISSING, OPT_COMPRESS };
 
 static const char save_help[] =
-	"kjump save [--force] [--compress=lz4|zstd|none] TARGET\n\n"
+	"kjump save [--force] [--ignore-missing] [--compress=lz4|zstd|none] TARGET\n\n"
 	"In a kernel that was jumped to: save the kernel that jumped, an image of it,\n"
 	"to TARGET: a partition of its own, or a file. Then power off, and at the next\n"
 	"boot \"kjump restore\" resumes it. Or go back with \"kjump back\": then the image is\n"
 	"marked as a snapshot, to look at, not to resume.\n\n"
 	"  --force      overwrite what is on TARGET, whatever it is; not if it is in use\n"
+	"  --ignore-missing\n"
+	"               although this kernel does not find a disk that the other one has in\n"
+	"               use: then nobody notices if it is changed before that is resumed\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
-static int save_to(const char *from, const char *target, uint32_t algorithm, struct disks *disks,
-		   const char *firmware)
+/* What the first kernel said of itself, if it did. */
+struct told {
+	struct disks disks;
+	char *busy, *firmware;
+	bool any_missing;
+};
+
+static int save_to(const char *from, const char *target, uint32_t algorithm, struct told *told)
 {
 	bool is_new = access(target, F_OK);
 	struct save_result result;
@@ -39,8 +48,9 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, str
 		rc = image_own_file(&image);
 	if (!rc) {
 		image_new_id(image.super.id);
-		image.disks = disks;
-		image.firmware = firmware;
+		image.disks = &told->disks;
+		image.any_missing = told->any_missing;
+		image.firmware = told->firmware;
 		rc = save_vmcore(from, &image, algorithm, &result);
 	}
 	if (!rc && !strcmp(from, VMCORE)) {
@@ -62,10 +72,14 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, str
 }
 
 /* Without a word from the first kernel, what is on a device may be mounted there. */
-static int check_unknown(const char *target)
+static int check_unknown(const char *target, bool force)
 {
-	int rc = device_check(target, NULL, false);
+	int rc;
 
+	if (!force)
+		return fail(KJ_REFUSED,
+			    "the preserved kernel did not say what it uses, so nobody can tell at the next boot whether its disks are as it left them: jump with kjump switch; or --force saves it all the same, then resume it before anything is mounted");
+	rc = device_check(target, NULL, false);
 	if (rc != KJ_REFUSED)
 		return rc;
 	fail_clear();
@@ -78,6 +92,7 @@ int verb_save(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ "from", required_argument, NULL, OPT_FROM },	/* for tests */
 		{ NULL }
@@ -85,11 +100,11 @@ int verb_save(int argc, char **argv)
 	const char *from = VMCORE;
 	struct message message;
 	struct vmcore core;
+	struct told told = { .busy = NULL };
 	bool force = false;
 	struct conf conf;
-	struct disks disks = { 0 };
 	const char *target;
-	char *busy, *text, *firmware;
+	char *text;
 	int c, rc = conf_read(&conf);
 
 	if (rc)
@@ -97,6 +112,8 @@ int verb_save(int argc, char **argv)
 	while ((c = next_option(argc, argv, options, save_help)) >= 0) {
 		if (c == OPT_FORCE)
 			force = true;
+		else if (c == OPT_MISSING)
+			told.any_missing = true;
 		else if (c == OPT_FROM)
 			from = optarg;
 		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
@@ -112,23 +129,23 @@ int verb_save(int argc, char **argv)
 		return rc;
 	hold_signals();
 	message_read(&message);
-	busy = message_get_text(&message, "busy");
+	told.busy = message_get_text(&message, "busy");
 	text = message_get_text(&message, "disks");
-	firmware = message_get_text(&message, "firmware");
-	if (text && !disks_parse(text, &disks))
+	told.firmware = message_get_text(&message, "firmware");
+	if (text && !disks_parse(text, &told.disks))
 		rc = fail(KJ_FAILED, "what the preserved kernel uses cannot be understood");
 	target = argv[optind];
 	if (!rc)
 		rc = device_named(&target, NEED_NOT_EXIST);
 	if (!rc)
-		rc = device_check(target, busy, force);
-	if (!rc && force && !busy && !strcmp(from, VMCORE))
-		rc = check_unknown(target);
+		rc = device_check(target, told.busy, force);
+	if (!rc && !(told.busy && text) && !strcmp(from, VMCORE))
+		rc = check_unknown(target, force);
 	if (!rc)
-		rc = save_to(from, target, conf.compress, &disks, firmware);
-	free(busy);
+		rc = save_to(from, target, conf.compress, &told);
+	free(told.busy);
 	free(text);
-	free(firmware);
-	disks_free(&disks);
+	free(told.firmware);
+	disks_free(&told.disks);
 	return rc;
 }
