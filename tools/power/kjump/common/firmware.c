@@ -135,10 +135,9 @@ static void add_differences(char **names, const char *one, const char *other)
 		char *more;
 
 		if (!has_line(other, one, n)) {
-			more = xasprintf("%s%s%.*s", *names ? *names : "", *names ? ", " : "",
-					 name, one);
-			free(*names);
-			*names = more;
+			more = xasprintf("%.*s", name, one);
+			add_listed(names, ", ", more);
+			free(more);
 		}
 		one += n + (one[n] == '\n');
 	}

@@ -66,6 +66,8 @@ ssize_t pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
 void file_begun(const char *path);
 void file_is_whole(void);
 
+/* One more for a list in a text, which is NULL at first. */
+void add_listed(char **list, const char *separator, const char *more);
 /* A small file's text without the final newline, NULL if it cannot be read. */
 char *read_text(const char *path);
 /* Bytes, or with K, M, G or T, which may be followed by B or iB: of 1024 each. */

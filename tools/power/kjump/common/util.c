@@ -182,6 +182,14 @@ void let_signals_go(void)
 	raise(interrupted);
 }
 
+void add_listed(char **list, const char *separator, const char *more)
+{
+	char *text = xasprintf("%s%s%s", *list ? *list : "", *list ? separator : "", more);
+
+	free(*list);
+	*list = text;
+}
+
 char *read_text(const char *path)
 {
 	size_t len = 0, room = 4096;

@@ -19,6 +19,8 @@ int device_none_written(dev_t own);
 int device_on_hardware(const char *path);
 /* Whether what is on no disk is in memory or on a network. */
 bool device_in_memory(dev_t dev);
+/* From a file of sysfs that has one, "8:1". */
+bool device_number(const char *path, dev_t *dev);
 /* Its name as the kernel has it, "sda1", or NULL; to be freed. */
 char *device_name(dev_t dev);
 /* /dev/NAME for a name of sysfs; to be freed. */

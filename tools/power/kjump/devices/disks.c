@@ -238,14 +238,6 @@ static enum state hash_of(const struct here *h, const struct noted *n, uint64_t 
 	return found;
 }
 
-static void add_name(char **list, const char *name)
-{
-	char *more = xasprintf("%s%s%s", *list ? *list : "", *list ? ", " : "", name);
-
-	free(*list);
-	*list = more;
-}
-
 int disks_look(struct disks *d, bool any_missing)
 {
 	char *unseen = NULL;
@@ -258,7 +250,7 @@ int disks_look(struct disks *d, bool any_missing)
 
 		n->seen = hash_of(&h, n, &n->hash) != MISSING;
 		if (n->count && n->writes && !n->seen)
-			add_name(&unseen, n->name);
+			add_listed(&unseen, ", ", n->name);
 	}
 	free_here(&h);
 	if (unseen && any_missing)
@@ -321,9 +313,9 @@ int disks_compare(const struct disks *d, const char *image, double wait, bool an
 				continue;
 			/* Nothing can be lost that it only reads. */
 			if (state == MISSING && !d->list[i].writes)
-				add_name(&only_read, d->list[i].name);
+				add_listed(&only_read, ", ", d->list[i].name);
 			else
-				add_name(&lists[state], d->list[i].name);
+				add_listed(&lists[state], ", ", d->list[i].name);
 		}
 		free_here(&h);
 		waiting = (lists[MISSING] || only_read) && !last;
@@ -339,12 +331,12 @@ int disks_compare(const struct disks *d, const char *image, double wait, bool an
 		if (!lists[i])
 			continue;
 		text = xasprintf(what[i], lists[i]);
-		more = xasprintf("%s%s%s (--ignore-%s resumes all the same)", all ? all : "",
-				 all ? "; " : "", text, i == CHANGED ? "changed" : "missing");
+		more = xasprintf("%s (--ignore-%s resumes all the same)", text,
+				 i == CHANGED ? "changed" : "missing");
+		add_listed(&all, "; ", more);
+		free(more);
 		free(text);
 		free(lists[i]);
-		free(all);
-		all = more;
 	}
 	if (all)
 		rc = fail(KJ_BAD_IMAGE, "%s: %s", image, all);

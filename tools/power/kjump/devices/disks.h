@@ -42,11 +42,10 @@ char *disks_text(const struct disks *d);
 bool disks_parse(const char *text, struct disks *d);
 
 /*
- * In the first kernel. What is to be as it was: file systems and the like, with the places
- * that show it; and all pieces of disks in use, whatever they are part of.
+ * In the first kernel. @to_guard: what is to be as it was, file systems and the like, with
+ * the places that show it; @busy: all pieces of disks in use, whatever they are part of.
  */
-int disks_to_guard(struct disks *d);
-int disks_busy(struct disks *d);
+int disks_in_use(struct disks *to_guard, struct disks *busy);
 /* KJ_REFUSED if @path, which is device @dev or a file on it, is or may be on such a piece. */
 int disks_check_target(const char *busy, const char *path, dev_t dev);
 /* In the peer: what is there now. KJ_FAILED if it does not find all that is written to. */

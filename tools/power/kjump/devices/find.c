@@ -45,6 +45,18 @@ char *device_path(dev_t dev)
 	return path;
 }
 
+bool device_number(const char *path, dev_t *dev)
+{
+	unsigned int major, minor;
+	char *text = read_text(path);
+	bool ok = text && sscanf(text, "%u:%u", &major, &minor) == 2;
+
+	if (ok)
+		*dev = makedev(major, minor);
+	free(text);
+	return ok;
+}
+
 int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 {
 	struct dirent **names;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a disk is, whatever it is called. See identity.h. */
 #include "devices/identity.h"
+#include "devices/device.h"
 
 #include <blkid/blkid.h>
 #include <ctype.h>
@@ -85,13 +86,11 @@ static uint64_t sectors_of(const char *dir, const char *name)
 /* The id of the partition table on it, as libblkid has it. */
 static char *table_id(const char *disk)
 {
-	char *name = strrchr(disk, '/') ? xasprintf("/dev/%s", strrchr(disk, '/') + 1) : NULL, *p;
+	char *name = strrchr(disk, '/') ? device_file(strrchr(disk, '/') + 1) : NULL;
 	blkid_probe probe;
 	const char *id;
 	char *text = NULL;
 
-	for (p = name; p && (p = strchr(p, '!')); )
-		*p = '/';
 	probe = name ? blkid_new_probe_from_filename(name) : NULL;
 	free(name);
 	if (!probe)
@@ -172,12 +171,8 @@ static char *location(const char *disk)
 			step = port_of_ata(dir, word);
 		else if (at)
 			step = port_or_unit(word);
-		if (step) {
-			char *more = xasprintf("%s%s%s", at ? at : "", at ? "/" : "", step);
-
-			free(at);
-			at = more;
-		}
+		if (step)
+			add_listed(&at, "/", step);
 		free(step);
 		free(dir);
 	}

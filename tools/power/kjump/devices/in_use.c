@@ -105,61 +105,67 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 	free(path);
 }
 
-int disks_to_guard(struct disks *d)
+static void guard_all(struct disks *d, const struct users *users)
 {
-	struct users users;
-	int rc;
-
-	/* What is written on the way to the jump would look like a change. */
-	sync();
-	rc = users_find(&users, 0);
-	memset(d, 0, sizeof(*d));
-	for (unsigned int i = 0; !rc && i < users.direct; i++) {
+	for (unsigned int i = 0; i < users->direct; i++) {
 		bool again = false, writes = false;
 
-		for (unsigned int j = 0; j < users.direct; j++) {
-			if (users.list[j].dev != users.list[i].dev)
+		for (unsigned int j = 0; j < users->direct; j++) {
+			if (users->list[j].dev != users->list[i].dev)
 				continue;
 			again |= j < i;
-			writes |= users.list[j].writes;
+			writes |= users->list[j].writes;
 		}
 		if (!again)
-			guard(d, &users.list[i], writes);
+			guard(d, &users->list[i], writes);
 	}
-	users_free(&users);
-	return rc;
 }
 
 /* --- busy --------------------------------------------------------------- */
 
-int disks_busy(struct disks *d)
+static void add_busy(struct disks *d, const struct users *users)
 {
-	struct users users;
-	int rc = users_find(&users, 0);
-
-	memset(d, 0, sizeof(*d));
-	for (unsigned int i = 0; !rc && i < users.count; i++) {
+	for (unsigned int i = 0; i < users->count; i++) {
+		const struct user *user = &users->list[i];
 		struct identity id;
 		struct noted *n;
 		char *path;
 
 		/* Free partitions of it are free. */
-		if (users.list[i].whole)
+		if (user->whole)
 			continue;
 		/* What is no hardware is on some that is. */
-		if (identity_of(users.list[i].dev, &id)) {
+		if (identity_of(user->dev, &id)) {
 			fail_clear();
 			continue;
 		}
-		path = device_path(users.list[i].dev);
-		n = add_noted(d, path, users.list[i].what);
+		path = device_path(user->dev);
+		n = add_noted(d, path, user->what);
 		add_piece(n, &id);
 		identity_free(&id);
 		free(path);
 	}
+}
+
+int disks_in_use(struct disks *to_guard, struct disks *busy)
+{
+	struct users users;
+	int rc;
+
+	memset(to_guard, 0, sizeof(*to_guard));
+	memset(busy, 0, sizeof(*busy));
+	/* What is written on the way to the jump would look like a change. */
+	sync();
+	rc = users_find(&users, 0);
+	if (!rc) {
+		guard_all(to_guard, &users);
+		add_busy(busy, &users);
+	}
 	users_free(&users);
 	return rc;
 }
+
+/* --- in the peer -------------------------------------------------------- */
 
 struct target {
 	const char *path;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Where on hardware the bytes of a device are. See map.h. */
 #include "devices/map.h"
+#include "devices/device.h"
 #include "devices/users.h"
 
 #include <dirent.h>
@@ -113,14 +114,14 @@ static bool map_md(const struct map *m, const char *dir, uint64_t offset, uint64
 
 	while (good && d && (e = readdir(d))) {
 		char *first, *number;
-		unsigned int major, minor;
+		dev_t member;
 
 		if (strncmp(e->d_name, "rd", 2) || e->d_name[2] < '0' || e->d_name[2] > '9')
 			continue;
 		first = sys_file(dir, e->d_name, "offset");
-		number = sys_file(dir, e->d_name, "block/dev");
-		good = first && number && sscanf(number, "%u:%u", &major, &minor) == 2 &&
-			map_down(m, makedev(major, minor),
+		number = xasprintf("%s/%s/block/dev", dir, e->d_name);
+		good = first && device_number(number, &member) &&
+			map_down(m, member,
 				 strtoull(first, NULL, 10) * SECTOR + offset, length, depth);
 		copies++;
 		free(first);
@@ -136,14 +137,13 @@ static bool map_md(const struct map *m, const char *dir, uint64_t offset, uint64
 static bool map_partition(const struct map *m, const char *sys, uint64_t offset,
 			  uint64_t length, int depth)
 {
-	char *disk = sys_file(sys, "..", "dev"), *start = sys_file(sys, ".", "start");
-	unsigned int major, minor;
-	bool good = start && disk && sscanf(disk, "%u:%u", &major, &minor) == 2 &&
-		map_down(m, makedev(major, minor),
-			 strtoull(start, NULL, 10) * SECTOR + offset, length, depth);
+	char *number = xasprintf("%s/../dev", sys), *start = sys_file(sys, ".", "start");
+	dev_t disk;
+	bool good = start && device_number(number, &disk) &&
+		map_down(m, disk, strtoull(start, NULL, 10) * SECTOR + offset, length, depth);
 
 	free(start);
-	free(disk);
+	free(number);
 	return good;
 }
 
@@ -188,13 +188,9 @@ static bool below(const struct map *m, dev_t dev, int depth);
 
 static bool below_number(const struct map *m, const char *file, int depth)
 {
-	char *text = read_text(file);
-	unsigned int major, minor;
-	bool found = text && sscanf(text, "%u:%u", &major, &minor) == 2 &&
-		below(m, makedev(major, minor), depth);
+	dev_t dev;
 
-	free(text);
-	return found;
+	return device_number(file, &dev) && below(m, dev, depth);
 }
 
 static bool below_file(const struct map *m, const char *name, int depth)

@@ -17,14 +17,21 @@
 /* A target must be blank this far to be taken without --force. */
 #define BLANK_SIZE	(128 * 1024u)
 
+/* @kinds: how names begin, up to a NULL. */
+static bool is_one_of(const char *name, const char * const *kinds)
+{
+	for (; name && *kinds; kinds++)
+		if (!strncmp(name, *kinds, strlen(*kinds)))
+			return true;
+	return false;
+}
+
 bool device_in_memory(dev_t dev)
 {
-	static const char * const made_up[] = { "ram", "zram", "loop", "nbd", "rbd" };
+	static const char * const kinds[] = { "ram", "zram", "loop", "nbd", "rbd", NULL };
 	char *name = device_name(dev);
-	bool in_memory = false;
+	bool in_memory = is_one_of(name, kinds);
 
-	for (unsigned int i = 0; name && i < ARRAY_SIZE(made_up); i++)
-		in_memory |= !strncmp(name, made_up[i], strlen(made_up[i]));
 	free(name);
 	return in_memory;
 }
@@ -32,7 +39,7 @@ bool device_in_memory(dev_t dev)
 int device_on_hardware(const char *path)
 {
 	static const char * const made_up[] = {
-		"dm-", "md", "loop", "zram", "ram", "nbd", "drbd", "bcache",
+		"dm-", "md", "loop", "zram", "ram", "nbd", "drbd", "bcache", NULL,
 	};
 	char *name = NULL;
 	struct stat st;
@@ -41,11 +48,10 @@ int device_on_hardware(const char *path)
 	if (stat(path, &st) || !S_ISBLK(st.st_mode))
 		return fail(KJ_USAGE, "%s is not a block device", path);
 	name = device_name(st.st_rdev);
-	for (unsigned int i = 0; name && !rc && i < ARRAY_SIZE(made_up); i++)
-		if (!strncmp(name, made_up[i], strlen(made_up[i])))
-			rc = fail(KJ_REFUSED,
-				  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
-				  path, name);
+	if (is_one_of(name, made_up))
+		rc = fail(KJ_REFUSED,
+			  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
+			  path, name);
 	free(name);
 	return rc;
 }

@@ -141,20 +141,8 @@ static void add_swaps(struct users *users)
 	free(text);
 }
 
-static bool read_dev(const char *path, dev_t *dev)
-{
-	unsigned int major, minor;
-	char *text = read_text(path);
-	bool ok = text && sscanf(text, "%u:%u", &major, &minor) == 2;
-
-	if (ok)
-		*dev = makedev(major, minor);
-	free(text);
-	return ok;
-}
-
 /* Devices named by the entries of a directory of sysfs, with their file "dev". */
-static void add_listed(struct users *users, const char *dir, const char *what)
+static void add_devices_in(struct users *users, const char *dir, const char *what)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
@@ -163,7 +151,7 @@ static void add_listed(struct users *users, const char *dir, const char *what)
 		char *path = xasprintf("%s/%s/dev", dir, e->d_name);
 		dev_t dev;
 
-		if (e->d_name[0] != '.' && read_dev(path, &dev) && !users_know(users, dev))
+		if (e->d_name[0] != '.' && device_number(path, &dev) && !users_know(users, dev))
 			add_user(users, dev, xasprintf("%s", what));
 		free(path);
 	}
@@ -196,9 +184,10 @@ static void add_below(struct users *users, dev_t dev)
 	char *disk = xasprintf("%s/../dev", sys);
 	dev_t parent;
 
-	add_listed(users, slaves, "part of a device that is in use");
+	add_devices_in(users, slaves, "part of a device that is in use");
 	add_backing_file(users, sys);
-	if (!access(partition, F_OK) && read_dev(disk, &parent) && !users_know(users, parent)) {
+	if (!access(partition, F_OK) && device_number(disk, &parent) &&
+	    !users_know(users, parent)) {
 		add_user(users, parent, xasprintf("a disk with partitions in use"));
 		users->list[users->count - 1].whole = true;
 	}
@@ -213,7 +202,7 @@ static void add_partitions(struct users *users, dev_t dev)
 {
 	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
 
-	add_listed(users, sys, "part of a disk that is in use");
+	add_devices_in(users, sys, "part of a disk that is in use");
 	free(sys);
 }
 
@@ -225,13 +214,8 @@ char *device_held_by(dev_t dev)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		char *more;
-
-		if (e->d_name[0] == '.')
-			continue;
-		more = xasprintf("%s%s%s", names ? names : "", names ? ", " : "", e->d_name);
-		free(names);
-		names = more;
+		if (e->d_name[0] != '.')
+			add_listed(&names, ", ", e->d_name);
 	}
 	if (d)
 		closedir(d);
@@ -251,7 +235,7 @@ static bool has_used_partition(const struct users *users, const char *name)
 		char *path = xasprintf("%s/%s/dev", dir, e->d_name), *above = NULL;
 		dev_t dev;
 
-		if (e->d_name[0] != '.' && read_dev(path, &dev))
+		if (e->d_name[0] != '.' && device_number(path, &dev))
 			used = users_know(users, dev) || (above = device_held_by(dev));
 		free(above);
 		free(path);
@@ -294,7 +278,7 @@ static int add_exclusive(struct users *users, bool partitions)
 		int fd;
 
 		if (name[0] != '.' && !access(partition, F_OK) == partitions &&
-		    read_dev(sys, &dev) && !users_know(users, dev)) {
+		    device_number(sys, &dev) && !users_know(users, dev)) {
 			fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
 			if (fd < 0 && errno == EBUSY) {
 				above = device_held_by(dev);
@@ -325,7 +309,7 @@ static void add_held(struct users *users)
 		char *number = xasprintf("%s/dev", sys), *above = NULL;
 		dev_t dev;
 
-		if (e->d_name[0] != '.' && read_dev(number, &dev)) {
+		if (e->d_name[0] != '.' && device_number(number, &dev)) {
 			above = users_know(users, dev) ? NULL : device_held_by(dev);
 			if (above)
 				add_user(users, dev, xasprintf("part of %s", above));

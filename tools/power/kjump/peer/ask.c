@@ -75,16 +75,14 @@ uint64_t memory_in_use(void)
 /* The devices this kernel uses, as they are now, and the firmware. */
 static int add_devices(struct message *m, bool to_resume)
 {
-	struct disks guarded = { 0 }, busy = { 0 };
-	int rc = disks_to_guard(&guarded);
+	struct disks guarded, busy;
+	int rc = disks_in_use(&guarded, &busy);
 	char *text;
 
 	for (unsigned int i = 0; to_resume && i < guarded.count; i++)
 		if (guarded.list[i].guard == UNGUARDED && guarded.list[i].writes)
 			step("changes before the system is resumed would not be noticed: %s",
 			     guarded.list[i].name);
-	if (!rc)
-		rc = disks_busy(&busy);
 	if (!rc) {
 		text = disks_text(&guarded);
 		message_add_text(m, "disks", text);

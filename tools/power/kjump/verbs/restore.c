@@ -152,15 +152,12 @@ static char *choose(const struct search *s, unsigned int *fitting, char **why)
 
 	*fitting = 0;
 	for (unsigned int i = 0; i < s->complete; i++) {
-		char *before = *why;
-
 		if (fits(s->list[i].path)) {
 			path = s->list[i].path;
 			(*fitting)++;
 			continue;
 		}
-		*why = xasprintf("%s%s%s", before ? before : "", before ? "; " : "", fail_text());
-		free(before);
+		add_listed(why, "; ", fail_text());
 		fail_clear();
 	}
 	return *fitting == 1 ? path : NULL;
