@@ -36,6 +36,7 @@
 
 /**
  * struct view - an open file of that
+ * @header:	of the preserved kernel, as it was when it was judged
  * @nr_elf:	pages of the ELF core header
  * @nr_pages:	pages of the file
  * @described:	page frames of the ELF core header and of the bitmap
@@ -53,6 +54,7 @@
  * @open:	in the list of open views
  */
 struct view {
+	struct kexec_jump_header header;
 	unsigned long nr_elf;
 	unsigned long nr_pages;
 	unsigned long *described;
@@ -247,19 +249,13 @@ static u64 window_pages(const struct kexec_jump_header *header)
 	return pages;
 }
 
-static struct view *make_view(const struct kexec_jump_header *header)
+static int fill_view(struct view *view)
 {
-	struct view *view;
+	const struct kexec_jump_header *header = &view->header;
 	int error;
 
-	if (!header || !header->description)
-		return ERR_PTR(-ENODATA);
-	view = kzalloc(sizeof(*view), GFP_KERNEL);
-	if (!view)
-		return ERR_PTR(-ENOMEM);
-	xa_init(&view->backup);
-	view->jumps = kexec_jump_report.jumps;
-
+	if (kexec_jump_judge(header) || !header->description)
+		return -ENODATA;
 	error = read_headers(view, header);
 	if (!error)
 		error = reach_memory(view, header);
@@ -269,6 +265,24 @@ static struct view *make_view(const struct kexec_jump_header *header)
 						   note_backup, view), 0L);
 	if (!error)
 		error = make_jump_page(view, header);
+	return error;
+}
+
+static struct view *make_view(const struct kexec_jump_header *live)
+{
+	struct view *view;
+	int error;
+
+	if (!live)
+		return ERR_PTR(-ENODATA);
+	view = kzalloc(sizeof(*view), GFP_KERNEL);
+	if (!view)
+		return ERR_PTR(-ENOMEM);
+	xa_init(&view->backup);
+	view->jumps = kexec_jump_report.jumps;
+	/* Whoever can write to it may be about it: a copy does not change any more. */
+	memcpy(&view->header, live, sizeof(view->header));
+	error = fill_view(view);
 	if (error) {
 		free_view(view);
 		return ERR_PTR(error);
