@@ -67,9 +67,11 @@ static inline void kexec_jump_confine_memory(void) { }
 #if defined(CONFIG_KEXEC_JUMP) && defined(CONFIG_ACPI_SLEEP)
 int kexec_jump_acpi_enter(void);
 void kexec_jump_acpi_leave(bool jumped);
+void kexec_jump_acpi_resumed(void);
 #else
 static inline int kexec_jump_acpi_enter(void) { return 0; }
 static inline void kexec_jump_acpi_leave(bool jumped) { }
+static inline void kexec_jump_acpi_resumed(void) { }
 #endif
 
 #endif /* LINUX_KEXEC_JUMP_H */

@@ -153,6 +153,7 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	header->state = KEXEC_JUMP_RUNNING;
 	kexec_jump_described(attempt->from_image);
 	if (attempt->from_image) {
+		kexec_jump_acpi_resumed();
 		kexec_jump_forget_preserved();
 		return;
 	}

@@ -43,27 +43,99 @@ static void add_line(char **text, const char *name, const XXH64_state_t *state)
 	*text = more;
 }
 
-/* Of the FACS, in which much changes: its hardware signature (ACPI 6.5, table 5.11). */
+/* Offsets and lengths (ACPI 6.5, tables 5.9 and 5.11). */
+#define FADT_FACS	36u		/* 4 bytes */
+#define FADT_X_FACS	132u		/* 8 bytes */
+#define FACS_SIGNATURE	8u		/* of the hardware, 4 bytes */
+
+/* What of the FADT says where tables are, or depends on that. */
+static const struct { unsigned int offset, length; } fadt_addresses[] = {
+	{ 9, 1 },			/* checksum */
+	{ FADT_FACS, 8 },		/* and DSDT */
+	{ FADT_X_FACS, 16 },
+};
+
+static size_t read_fadt(uint8_t *fadt, size_t room)
+{
+	int fd = open(TABLES "/FACP", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? pread(fd, fadt, room, 0) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 ? (size_t)n : 0;
+}
+
+static void add_fadt(char **text)
+{
+	uint8_t fadt[1024] = { 0 };
+	size_t length = read_fadt(fadt, sizeof(fadt));
+	XXH64_state_t state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(fadt_addresses); i++)
+		memset(fadt + fadt_addresses[i].offset, 0, fadt_addresses[i].length);
+	XXH64_reset(&state, 0);
+	XXH64_update(&state, fadt, length);
+	add_line(text, "FACP", &state);
+}
+
+/* Much changes in it: where it is, and what it says of the hardware. */
+static void add_facs(char **text)
+{
+	uint8_t fadt[1024] = { 0 };
+	XXH64_state_t state;
+
+	XXH64_reset(&state, 0);
+	if (!read_fadt(fadt, sizeof(fadt)) ||
+	    !hash_file(&state, TABLES "/FACS", FACS_SIGNATURE, 4))
+		return;
+	XXH64_update(&state, fadt + FADT_FACS, 4);
+	XXH64_update(&state, fadt + FADT_X_FACS, 8);
+	add_line(text, "FACS", &state);
+}
+
 static void add_table(char **text, const char *name)
 {
-	bool facs = !strcmp(name, "FACS");
 	char *path = xasprintf("%s/%s", TABLES, name);
 	XXH64_state_t state;
 
 	XXH64_reset(&state, 0);
-	if (hash_file(&state, path, facs ? 8 : 0, facs ? 4 : SIZE_MAX))
+	if (hash_file(&state, path, 0, SIZE_MAX))
 		add_line(text, name, &state);
 	free(path);
 }
 
+/* Memory that firmware keeps for itself, and the tables' code may write to. */
+static void add_nvs(char **text)
+{
+	char *iomem = read_text("/proc/iomem"), *rest = iomem, *line;
+	bool any = false;
+	XXH64_state_t state;
+
+	XXH64_reset(&state, 0);
+	while (rest && (line = strsep(&rest, "\n"))) {
+		if (!strstr(line, " : ACPI Non-volatile Storage"))
+			continue;
+		XXH64_update(&state, line, strlen(line));
+		any = true;
+	}
+	free(iomem);
+	if (any)
+		add_line(text, "NVS", &state);
+}
+
+static bool has_code(const char *name)
+{
+	static const char * const tables[] = { "DSDT", "SSDT", "PSDT" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(tables); i++)
+		if (!strncmp(name, tables[i], 4))
+			return true;
+	return false;
+}
+
 static int is_used(const struct dirent *e)
 {
-	static const char * const used[] = { "FACP", "FACS", "DSDT", "SSDT", "PSDT" };
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(used); i++)
-		if (!strncmp(e->d_name, used[i], 4))
-			return 1;
-	return 0;
+	return has_code(e->d_name);
 }
 
 static int is_number(const struct dirent *e)
@@ -107,8 +179,12 @@ char *firmware_text(void)
 		add_table(&text, names[i]->d_name);
 		free(names[i]);
 	}
-	if (n >= 0)
+	if (n >= 0) {
 		free(names);
+		add_fadt(&text);
+		add_facs(&text);
+	}
+	add_nvs(&text);
 	add_runtime_map(&text);
 	return text;
 }
@@ -126,15 +202,15 @@ static bool has_line(const char *text, const char *line, size_t length)
 	return false;
 }
 
-/* Names of lines of @one that @other has not. */
-static void add_differences(char **names, const char *one, const char *other)
+/* Names of lines of @one that @other has not: of tables with code, or of what else there is. */
+static void add_differences(char **names, const char *one, const char *other, bool code)
 {
 	while (*one) {
 		size_t n = strcspn(one, "\n");
 		int name = (int)strcspn(one, "\n ");
 		char *more;
 
-		if (!has_line(other, one, n)) {
+		if (has_code(one) == code && !has_line(other, one, n)) {
 			more = xasprintf("%.*s", name, one);
 			add_listed(names, ", ", more);
 			free(more);
@@ -143,13 +219,13 @@ static void add_differences(char **names, const char *one, const char *other)
 	}
 }
 
-char *firmware_differences(const char *image, const char *here)
+char *firmware_differences(const char *image, const char *here, bool code)
 {
 	char *names = NULL;
 
-	add_differences(&names, image, here);
+	add_differences(&names, image, here, code);
 	/* What is here in addition, or is other and was named already. */
 	if (!names)
-		add_differences(&names, here, image);
+		add_differences(&names, here, image, code);
 	return names;
 }

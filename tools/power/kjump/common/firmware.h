@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a running kernel uses of the firmware for as long as it runs, in place: the ACPI
- * tables with code and those they hang on, and EFI's runtime services.
+ * What a running kernel uses of the firmware for as long as it runs, in place.
  *
- * The tables name each other, and what else the firmware has set aside, by address: if
- * they are the same, all of it is where it was.
+ * The registers that the FADT names, the FACS, the memory that sleeps (NVS) and EFI's
+ * runtime services must be where they were. The ACPI tables with code differ if only a
+ * device is missing; a kernel that is resumed puts its own back in their place.
  */
 #ifndef KJUMP_FIRMWARE_H
 #define KJUMP_FIRMWARE_H
 
+#include <stdbool.h>
+
 /* Lines, one for each, in the order of their names; to be freed. Empty: nothing is known. */
 char *firmware_text(void);
-/* The names of what is not the same in both, to be freed; NULL if all is. */
-char *firmware_differences(const char *image, const char *here);
+/*
+ * The names of what is not the same in both, to be freed; NULL if all is. Of the tables
+ * with code, or of the rest.
+ */
+char *firmware_differences(const char *image, const char *here, bool code);
 
 #endif

@@ -73,19 +73,24 @@ static int compare_ram(const struct image *image, bool more)
 	return rc;
 }
 
-/* NULL if there are none; @known: it could be compared. */
+/* NULL if there are none; @known: it could be compared. Other tables with code are only told of. */
 static char *other_firmware(const struct image *image, bool *known)
 {
-	char *here = firmware_text(), *differs = NULL, *why = NULL;
+	char *here = firmware_text(), *differs = NULL, *code = NULL, *why = NULL;
 
 	*known = *here && image->index.firmware && *image->index.firmware;
-	if (*known)
-		differs = firmware_differences(image->index.firmware, here);
+	if (*known) {
+		differs = firmware_differences(image->index.firmware, here, false);
+		code = firmware_differences(image->index.firmware, here, true);
+	}
 	if (differs)
 		why = xasprintf("%s: %s (--ignore-firmware resumes all the same)",
-				"its firmware has other tables, or has them elsewhere, as if a device were missing",
-				differs);
+				"its firmware is another one, or elsewhere", differs);
+	else if (code)
+		step("%s: the firmware describes other devices here (%s); the system keeps to what it knows",
+		     image->path, code);
 	free(differs);
+	free(code);
 	free(here);
 	return why;
 }

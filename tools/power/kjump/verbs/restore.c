@@ -41,8 +41,8 @@ static const char restore_help[] =
 	"               although disks are not as that system left them: what they hold\n"
 	"               will be damaged\n"
 	"  --ignore-firmware\n"
-	"               although the firmware's tables are not the same, as if it had been\n"
-	"               updated: that system goes on with what it remembers of them\n"
+	"               although the firmware is not the same, or elsewhere, as if it had been\n"
+	"               updated: that system goes on with what it remembers of it\n"
 	"  --force      all of these\n"
 	"  --wait       wait that long for devices to appear (default 5)\n";
 
