@@ -3,9 +3,13 @@
 import errno
 import mmap
 import re
+import shutil
 import struct
+import subprocess
 
 import pytest
+
+from kjlab import packages
 
 from images import REFUSED
 from jumps import (JUMP, MB, dmesg, iomem, jump_back_entry, load_kernel, load_way_back, ranges,
@@ -270,6 +274,35 @@ def test_whole_system(boot, variant):
     assert r.rc, r
     load_way_back(g)
     g.jump("kjreboot", to="A")
+
+
+KDUMP_TOOLS = {"etc/init.d/kdump-tools": "", "usr/sbin/kdump-config": "", "lib/lsb/init-functions": "",
+               "lib/init/vars.sh": "", "usr/share/kdump-tools/kdump-tools.conf": "etc/default/kdump-tools"}
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+@pytest.mark.parametrize("view, saved", [("", True), ("kexec_jump_vmcore=own", False)], ids=["also", "own"])
+def test_kdump_tools(boot, variant, view, saved, tmp_path):
+    """Debian's: where it finds /proc/vmcore it saves that and reboots, and the preserved kernel would be lost."""
+    root, files = packages.unpacked("kdump-tools", packages.host_arch(), ("kdump-tools", "sysvinit-utils")), tmp_path / "f"
+    for name, installed in KDUMP_TOOLS.items():
+        into = files / (installed or name)
+        into.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, into)
+    disk = tmp_path / "tools.img"
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-L", "tools", "-d", files, disk, "1M"], check=True)
+    g = boot(variant, memory="192M", disks=False, net=False,
+             qemu_args=["-drive", f"file={disk},if=virtio,format=raw,readonly=on"])
+    load_kernel(g, append=view)
+    g.jump("kjreboot", to="B")
+    load_way_back(g)
+    g.run("mkdir -p /var/crash /mnt/x; mount -o ro $(findfs LABEL=tools) /mnt/x; cp -r /mnt/x/* /").check()
+    # Its configuration is read by the shell.
+    g.run("echo 'reboot() { echo $* >/tmp/rebooted; }' >>/etc/default/kdump-tools").check()
+    r = g.run("sh /etc/init.d/kdump-tools start")
+    assert (g.run("cat /tmp/rebooted").out == "-f", bool(g.run("find /var/crash -type f").out)) == (saved, saved), r
+    g.jump("kjreboot", to="A")
+    assert sysfs(g, "last") == "ok"
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
