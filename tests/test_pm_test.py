@@ -10,7 +10,8 @@ LEVELS = {"freezer": "kthreads", "devices": "devices", "platform": "platform",
 
 
 def test_levels(boot, variant):
-    g = boot(variant, smp=2)
+    # How long it stays there, in seconds.
+    g = boot(variant, smp=2, append="suspend.pm_test_delay=1")
     with at_work(g) as work:
         load_kernel(g)
         known = g.run("cat /sys/power/pm_test").out.replace("[", "").replace("]", "").split()
