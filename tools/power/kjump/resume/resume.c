@@ -87,7 +87,7 @@ static char *other_firmware(const struct image *image, bool *known)
 		why = xasprintf("%s: %s (--ignore-firmware resumes all the same)",
 				"its firmware is another one, or elsewhere", differs);
 	else if (code)
-		step("%s: the firmware describes other devices here (%s); the system keeps to what it knows",
+		step("%s: the firmware describes other devices here (%s)",
 		     image->path, code);
 	free(differs);
 	free(code);
