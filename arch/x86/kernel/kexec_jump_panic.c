@@ -282,6 +282,7 @@ void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 	/* VMX would keep the INIT away; the others did this when they were stopped. */
 	cpu_emergency_disable_virtualization();
 	WRITE_ONCE(others_stopped, true);
-	for (;;)
+	/* For good; but objtool has a list of all global functions that do not return. */
+	while (READ_ONCE(others_stopped))
 		halt();
 }
