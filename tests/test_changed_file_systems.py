@@ -35,7 +35,7 @@ def device_mapper(linear, crypt):
 def with_modules(initrd, path):
     """An initramfs, and the modules of the kernel; only the first kernel's: they are large."""
     modules = {f"/lib/modules/{m.name}": m for m in (BUILD / "x86_64/modules").glob("*.ko")}
-    path.write_bytes(initrd.read_bytes() + gzip.compress(cpio(modules), 1))
+    path.write_bytes(gzip.compress(cpio(modules), 1) + initrd.read_bytes())
     return path
 
 
@@ -45,46 +45,56 @@ def insert_modules(g):
           "[ $(wc -l </proc/modules) = $(ls | wc -l) ]").check()
 
 
-def work(g, device, kind, number):
-    """Somebody mounts it, writes a file, and goes."""
-    g.run(f"mount -t {kind} {device} /mnt/x && echo {number} >/mnt/x/file{number} && umount /mnt/x").check()
+class Mounts:
+    """How the file systems are mounted: as it is usual, and so that nothing is written."""
+
+    def __init__(self, log):
+        self.options = {name: (name, "rw", readonly) for name, (_, _, readonly) in KINDS.items()}
+        self.options["xfslog"] = ("xfs", f"logdev={log}", f"ro,norecovery,logdev={log}")
+
+    def command(self, name, device, where, readonly=False):
+        kind, usual, careful = self.options.get(name, ("ext4", "rw", "ro,noload"))
+        return f"mount -t {kind} -o {careful if readonly else usual} {device} {where}"
 
 
 def test_each_kind(boot, tmp_path):
-    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4
+    # The last two are an XFS and its log.
+    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4 + [320, 96]
     qemu_args, files = [], []
     for n, size in enumerate(sizes):
         qemu_args += disks(tmp_path, f"serial{n}", size=size, first=n)
         files.append(tmp_path / f"disk{n}.img")
     for (make, _, _), file in zip(KINDS.values(), files):
         subprocess.run([*make.split(), file], check=True, capture_output=True)
+    subprocess.run(["mkfs.xfs", "-q", "-l", f"logdev={files[-1]},size=64m", files[-2]], check=True)
     # The first disk after DEVICE's is vdd, as Guest() has the others.
     names = [f"/dev/vd{chr(ord('d') + n)}" for n in range(len(sizes))]
     devices = dict(zip(KINDS, names)) | {"linear": "/dev/dm-0", "crypt": "/dev/dm-1", "mirror": "/dev/md0"}
-    linear, crypt, *mirror = names[len(KINDS):]
+    linear, crypt, *mirror, devices["xfslog"], log = names[len(KINDS):]
+    mounts = Mounts(log)
     append = device_mapper(linear, crypt)
-    initrd = with_modules(BUILD / "x86_64/initramfs.gz", tmp_path / "initramfs.gz")
+    initrd = with_modules(BUILD / "x86_64/initramfs.img", tmp_path / "initramfs.img")
     g = boot("x86_64", smp=2, memory="384M", initrd=initrd, blank=400, net=False, workdir=tmp_path, qemu_args=qemu_args,
              append=append)
     insert_modules(g)
     g.run(f"mirror {' '.join(mirror)}").check()
     for name, device in devices.items():
-        kind = name if name in KINDS else "ext4"
         if name in STACKED:
             g.run(f"mke2fs {device} >/dev/null 2>&1").check()
-        g.run(f"mkdir -p /mnt/{name}; mount -t {kind} {device} /mnt/{name}; echo A >/mnt/{name}/file; sync").check()
+        g.run(f"mkdir -p /mnt/{name}; {mounts.command(name, device, f'/mnt/{name}')}; "
+              f"echo A >/mnt/{name}/file; sync").check()
     hibernate(g)
 
     c, _ = boot_fresh(boot, g, initrd=initrd, append=f"kjump.restore=no {append}")
     insert_modules(c)
     c.run(f"mirror {' '.join(mirror)}; mkdir -p /mnt/x").check()
     for name, device in devices.items():
-        kind, options = (name, KINDS[name][2]) if name in KINDS else ("ext4", "ro,noload")
-        c.run(f"mount -t {kind} -o {options} {device} /mnt/x && umount /mnt/x").check()
+        c.run(f"{mounts.command(name, device, '/mnt/x', readonly=True)} && umount /mnt/x").check()
     c.run(f"kjump restore --check {DEVICE}").check()
     changed = []
     for name, device in devices.items():
-        work(c, device, name if name in KINDS else "ext4", 1)
+        # Somebody mounts it, writes a file, and goes.
+        c.run(f"{mounts.command(name, device, '/mnt/x')} && echo 1 >/mnt/x/file1 && umount /mnt/x").check()
         changed.append(f"{device} (mounted on /mnt/{name})")
         r = c.run(f"kjump restore --check {DEVICE}")
         assert r.rc == BAD_IMAGE and "changed since" in r.out, (name, r)
