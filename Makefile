@@ -12,6 +12,7 @@ help:
 	@echo 'make initramfs [ARCH=]    build their initramfs and boot disk'
 	@echo 'make rootfs [ARCH=]       build rootfs.gz, for a second kernel: kexec, makedumpfile, kjump'
 	@echo 'make small                build a second kernel for 15 MB, with its initramfs in it (i386)'
+	@echo 'make debug                build the kernel that looks for mistakes, for tests (x86_64)'
 	@echo 'make shell [ARCH=]        boot a guest and use its shell'
 	@echo 'make check                build everything, run all tests (same as lab/check)'
 	@echo 'make demo                 kexec jump, live (same as lab/demo)'
@@ -19,7 +20,7 @@ help:
 	@echo 'make clean                remove build/'
 	@echo 'LINUX_SRC=... takes another kernel tarball or tree as the base.'
 
-tree series small clean:
+tree series small debug clean:
 	$(LAB) $@
 
 kernel initramfs rootfs shell bisect-check:
@@ -28,4 +29,4 @@ kernel initramfs rootfs shell bisect-check:
 check demo:
 	lab/$@
 
-.PHONY: help tree series small kernel initramfs rootfs shell bisect-check check demo clean
+.PHONY: help tree series small debug kernel initramfs rootfs shell bisect-check check demo clean

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fixtures: which kernel (variant), and booting guests (boot)."""
 import collections
+import os
 import pathlib
 import sys
 
@@ -12,7 +13,9 @@ sys.dont_write_bytecode = True
 
 from kjlab.guest import Guest  # noqa: E402
 from kjlab.kernel import SMALL  # noqa: E402
-from kjlab.util import BUILD  # noqa: E402
+from kjlab.util import BUILD, DEBUG_TOO  # noqa: E402
+
+collect_ignore = [] if DEBUG_TOO else ["test_debug_kernel.py"]
 
 Machine = collections.namedtuple("Machine", "variant kw")
 MACHINES = {
@@ -46,6 +49,13 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(params=["x86_64", "i386"])
 def variant(request):
     """The kernels most tests run on. A test that wants others parametrizes "variant" itself."""
+    return request.param
+
+
+# What only the tool has a part in is tried on one architecture; on both with KJ_BOTH=1, as in lab/soak.
+@pytest.fixture(params=["x86_64", "i386"] if os.environ.get("KJ_BOTH") else ["x86_64"])
+def either(request):
+    """A variant, for what is the same on both."""
     return request.param
 
 

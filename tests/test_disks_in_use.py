@@ -16,9 +16,9 @@ def told(g, key):
     return {urllib.parse.unquote(line).split()[0]: line.split()[1:] for line in lines}
 
 
-def test_whoever_uses_it(boot, variant):
+def test_whoever_uses_it(boot, either):
     """A mount that this mount namespace does not have; a program that writes to a device; more devices than fit a page."""
-    g = boot(variant, smp=2, memory="512M", blank=320)
+    g = boot(either, smp=2, memory="512M", blank=320, net=False)
     disk, raw = "/dev/sda", DEVICE
     g.run(f"holdmany {MANY} & while [ ! -e /tmp/holdmany ]; do usleep 100000; done").check()
     g.run(f"unshare -m sh -c 'mkdir -p /tmp/x; mount {disk} /tmp/x; touch /tmp/mounted; exec sleep 100000' & "
@@ -48,9 +48,9 @@ def test_whoever_uses_it(boot, variant):
     g.run(f"kjump snapshot --via={raw} /tmp/dump && rm /tmp/dump", timeout=300).check()
 
 
-def test_partitions_made_since(boot, variant):
+def test_partitions_made_since(boot, either):
     """The peer waits, booted, while partitions are made and changed; what it knew of the disk is no matter."""
-    g = boot(variant, smp=2, memory="512M", blank=320, disks=False, net=False)
+    g = boot(either, smp=2, memory="512M", blank=320, disks=False, net=False)
     disk = "/dev/vdb"
     g.run("kjump load --ready", timeout=300).check()
     for first in "2048", "40960":

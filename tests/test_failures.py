@@ -11,25 +11,29 @@ def step_names(g):
     return [line.split()[0] for line in sysfs(g, "steps").splitlines()]
 
 
+def fail_each_step(g, work):
+    """A peer is loaded and was not entered yet, and is not in any of these."""
+    names = step_names(g)
+    assert len(names) >= 10 and len(set(names)) == len(names)
+    for name in names:
+        g.run(f"echo {name} >{FAIL}").check()
+        assert reboot(g) == [errno.EIO], name
+        assert sysfs(g, "last") == f"error -5 at {name}"
+        assert dmesg(g, f"kexec_jump: not jumped: step {name}: error -5")
+        # It was entered, and left again; those after it were not.
+        steps = [line.split() for line in sysfs(g, "steps").splitlines()]
+        at = names.index(name)
+        assert all(int(s[1]) == int(s[2]) == 0 for s in steps[at + 1:]), steps
+        assert int(g.run("nproc").out) == 2
+        assert sysfs(g, "jumps") == "0"
+        work.check()
+
+
 def test_every_step(boot, variant):
     g = boot(variant, smp=2)
     with at_work(g) as work:
         load_kernel(g)
-        names = step_names(g)
-        assert len(names) >= 10 and len(set(names)) == len(names)
-        for name in names:
-            g.run(f"echo {name} >{FAIL}").check()
-            assert reboot(g) == [errno.EIO], name
-            assert sysfs(g, "last") == f"error -5 at {name}"
-            assert dmesg(g, f"kexec_jump: not jumped: step {name}: error -5")
-            # It was entered, and left again; those after it were not.
-            steps = [line.split() for line in sysfs(g, "steps").splitlines()]
-            at = names.index(name)
-            assert all(int(s[1]) == int(s[2]) == 0 for s in steps[at + 1:]), steps
-            assert int(g.run("nproc").out) == 2
-            assert sysfs(g, "jumps") == "0"
-            work.check()
-
+        fail_each_step(g, work)
         # The peer has not been entered; it boots now. A failure in one that has
         # booted, and again in A, changes nothing.
         g.jump("kjreboot", to="B")

@@ -69,7 +69,7 @@ def test_load(boot, variant):
                             ("--initrd=/bin/lab-shell", REFUSED, "initramfs /bin/lab-shell: not one")):
         returns(g, f"kjump load {words}", rc, says)
         assert sysfs(g, "image_entry") == "0x0"
-    returns(g, "kjump load --append='lab.name=B lab.mount=0 one.word=1'", OK, "loading /boot/bzImage with /boot/initramfs.gz")
+    returns(g, "kjump load --append='lab.name=B lab.mount=0 one.word=1'", OK, "loading /boot/bzImage with /boot/initramfs.img")
     assert "loaded, window" in returns(g, "kjump status", OK, "last jump +none")
     window = sysfs(g, "image_window")
     assert window.splitlines()[-1] == "0x100000-0x3ffffff"
@@ -97,15 +97,15 @@ def test_load(boot, variant):
     assert g.run(f"echo 1 >{SYSFS}/held").rc and sysfs(g, "held") == "0"
 
 
-def test_by_hand(boot, variant, tmp_path):
+def test_by_hand(boot, either, tmp_path):
     """Switch, save in the peer, go back; what was saved then is only to look at. Then for good."""
     more = [tmp_path / "copy.img", tmp_path / "stale.img"]
     for disk in more:
         disk.touch()
         os.truncate(disk, 320 * MB)
-    machine = dict(smp=2, memory="256M", blank=320, workdir=tmp_path,
+    machine = dict(smp=2, memory="256M", blank=320, net=False, workdir=tmp_path,
                    qemu_args=[a for d in more for a in ("-drive", f"file={d},if=virtio,format=raw")])
-    g = boot(variant, **machine)
+    g = boot(either, **machine)
     work = Work(g, mb=8, tmpfs_mb=8)
     g.run("kjump load", timeout=300).check()
     g.jump("kjump switch", to="B")
@@ -144,15 +144,15 @@ def test_by_hand(boot, variant, tmp_path):
     set_fields(more[1])
     edit_index(more[1], lambda index: index.__setitem__(slice(24, 28), struct.pack("<I", 4)))
     # Nobody says where: all disks are searched. C has the example's own initramfs.
-    work.g = g = resume(boot, g, append="kjump.restore", initrd=BUILD / variant / "rootfs.gz")
+    work.g = g = resume(boot, g, append="kjump.restore", initrd=BUILD / either / "rootfs.gz")
     assert "resumed from an image" in g.transcript.decode()
     assert "is the one of 2 images that fits" in g.log()
     work.end()
 
 
-def test_peer_dies_after_saving(boot, variant):
+def test_peer_dies_after_saving(boot, either):
     """Nobody marked the image when its system went on: that system does."""
-    g = boot(variant, smp=2, memory="256M", blank=320, disks=False, net=False,
+    g = boot(either, smp=2, memory="256M", blank=320, disks=False, net=False,
              allow=["Kernel panic - not syncing", "Call Trace:"])
     work = Work(g, disks=False, mb=8, tmpfs_mb=8)
     g.run("kjump load", timeout=300).check()

@@ -20,7 +20,7 @@ def test_guest_boots(boot, variant, smp):
     assert int(g.run("nproc").check().out) == smp
     machine = "x86_64" if variant == "x86_64" else "i686"
     assert g.run("uname -m").out == machine
-    assert g.run("ls /boot").out.split() == ["bzImage", "initramfs.gz", "lost+found", "rootfs.gz"]
+    assert g.run("ls /boot").out.split() == ["bzImage", "initramfs.img", "lost+found", "rootfs.gz"]
     g.power_off()
 
 

@@ -13,7 +13,7 @@ def test_kexec(boot, variant):
     g = boot(variant, smp=2, net=False)
     total = int(g.run("awk '/MemTotal/ {print $2}' /proc/meminfo").out)
     g.run("lab-disks").check()
-    g.run(f"kexec -l /boot/bzImage --initrd=/boot/initramfs.gz --append='{g.peer_line('B')}'").check()
+    g.run(f"kexec -l /boot/bzImage --initrd=/boot/initramfs.img --append='{g.peer_line('B')}'").check()
     g.jump("kexec -e", to="B")
     assert "kexec_jump_back_entry" not in g.run("cat /proc/cmdline").out
     assert int(sysfs(g, "jump_back_entry"), 0) == 0
@@ -27,7 +27,7 @@ def test_crash_kernel(boot, variant):
     """kexec -p: the crash kernel starts and finds the crashed one's memory."""
     g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M",
              allow=["Kernel panic - not syncing: sysrq", "Call Trace:"])
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.gz "
+    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img "
           f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
     assert g.run("cat /sys/kernel/kexec_crash_loaded").out == "1"
     g.run("echo crashed-here >/tmp/mark").check()
@@ -44,7 +44,7 @@ def test_crash_during_a_jump(boot, variant, level):
     """The crash kernel starts, too, when the system panics on its way to a peer."""
     g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M no_console_suspend",
              allow=["Kernel panic - not syncing: NMI", "Call Trace:", "NMI received for unknown reason"])
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.gz "
+    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img "
           f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
     g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
     g.run(f"echo {level} >/sys/power/pm_test; echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()

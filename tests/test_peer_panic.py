@@ -107,7 +107,7 @@ def test_crash_kernel_out_of_reach(boot, variant):
     enter(g)
     load_way_back(g)
     g.run("mount -o ro $(findfs LABEL=boot) /boot").check()
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.gz --append='{g.peer_line('C')}'").check()
+    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img --append='{g.peer_line('C')}'").check()
     assert g.run("cat /sys/kernel/kexec_crash_loaded").out == "1"
     g.run("echo 1 >/proc/sys/kernel/unknown_nmi_panic; echo freezer >/sys/power/pm_test").check()
     # reboot(2) has it for the five seconds of the test, and longer.

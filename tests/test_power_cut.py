@@ -10,14 +10,12 @@ import struct
 import subprocess
 import time
 
-import pytest
-
 from kjlab.guest import PROMPT
 
 from jumps import SEED, Work, sysfs
 from images import hibernate, host_kjump, resume
 
-CUTS = {"x86_64": 20, "i386": 8}    # while saving, and as many while resuming; the tool is the same
+CUTS = 14       # while saving, and as many while resuming
 PREPARED, WRITING, COMPLETE, USED = 1, 2, 3, 4
 REFUSED = {PREPARED: "only prepared", WRITING: "half-written", USED: "already used"}
 DISK = "/dev/vdb"
@@ -120,19 +118,18 @@ def cut(g, seconds):
     g.close()
 
 
-def moments(variant, kind, duration):
+def moments(kind, duration):
     """One in each of as many parts of it and a bit more, in any order."""
-    rng, n = random.Random(f"{SEED} {kind}"), CUTS[variant]
+    rng, n = random.Random(f"{SEED} {kind}"), CUTS
     return [(i + rng.random()) * duration * 1.05 / n for i in rng.sample(range(n), n)]
 
 
-@pytest.mark.parametrize("variant", ["x86_64", "i386"])
-def test_cuts(boot, variant, tmp_path, record_property):
+def test_cuts(boot, either, tmp_path, record_property):
     print(f"KJ_SEED={SEED}")
-    lab = Lab(boot, variant, tmp_path)
+    lab = Lab(boot, either, tmp_path)
     print(f"saving takes {lab.save_time:.2f} s, resuming {lab.resume_time:.2f} s")
 
-    for moment in moments(variant, "resume", lab.resume_time):
+    for moment in moments("resume", lab.resume_time):
         lab.use_old_image()
         c = lab.go_on("C")
         c.send(BOOT)
@@ -145,7 +142,7 @@ def test_cuts(boot, variant, tmp_path, record_property):
 
     states = set()
     # And one in the middle of it, however long all this takes today.
-    for moment in [*moments(variant, "save", lab.save_time), None]:
+    for moment in [*moments("save", lab.save_time), None]:
         lab.use_old_image()
         a = lab.go_on("A")
         begun = lab.save(a, "new")
@@ -161,7 +158,7 @@ def test_cuts(boot, variant, tmp_path, record_property):
         print(f"saving, cut after {moment:.3f} s: the image is {found}, then {came}")
         assert came == ("new" if found == COMPLETE else None)
     assert WRITING in states
-    record_property("power_cuts", 2 * CUTS[variant] + 1)
+    record_property("power_cuts", 2 * CUTS + 1)
 
 
 # --- disks that lose what they were not told to keep ---------------------------
@@ -211,14 +208,13 @@ def after_cut(entries, rng):
                     yield at + n, data[n:n + LOG_SECTOR]
 
 
-@pytest.mark.parametrize("variant", ["x86_64", "i386"])
-def test_lost_writes(boot, variant, tmp_path, record_property):
+def test_lost_writes(boot, either, tmp_path, record_property):
     """The same for a disk with a cache: an image is resumed and the next one saved over it."""
     disk, old, lost = (tmp_path / f"{n}.img" for n in ("logged", "old", "lost"))
     with open(disk, "wb") as f:
         f.truncate(192 << 20)
     machine = dict(memory="160M", disks=False, net=False, workdir=tmp_path)
-    g = boot(variant, qemu_args=logged_disk(tmp_path, tmp_path / "log1"), **machine)
+    g = boot(either, qemu_args=logged_disk(tmp_path, tmp_path / "log1"), **machine)
     work = Work(g, disks=False, mb=4, tmpfs_mb=16)
     hibernate(g, f"kjump hibernate {DISK}")
     subprocess.run(["cp", "--sparse=always", disk, old], check=True)
@@ -231,11 +227,11 @@ def test_lost_writes(boot, variant, tmp_path, record_property):
 
     def image():
         """Its state and id; what says it is complete or used has every chunk as it was."""
-        told = host_kjump(variant, "status", "--json", lost)
+        told = host_kjump(either, "status", "--json", lost)
         assert told.returncode == 0, told
         found = json.loads(told.stdout)
         if found["state"] in ("complete", "used"):
-            r = host_kjump(variant, "extract", "--force", lost, tmp_path / "dump")
+            r = host_kjump(either, "extract", "--force", lost, tmp_path / "dump")
             assert r.returncode == 0, (found, r)
         return found["state"], found["id"]
 

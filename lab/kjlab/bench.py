@@ -149,7 +149,7 @@ def measure_loads(s):
 
 def stock_load(s, mb):
     return ("kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 "
-            f"--mem-max={(mb + 1 << 20) - 1:#x} --initrd=/boot/initramfs.gz "
+            f"--mem-max={(mb + 1 << 20) - 1:#x} --initrd=/boot/initramfs.img "
             f"--append='{s.guest.peer_line('B')}'")
 
 

@@ -44,7 +44,7 @@ RUN_TIMEOUT = 180
 TROUBLE = re.compile(
     r"BUG:|WARNING:|Oops|Call Trace|soft lockup|hard LOCKUP|blocked for more than|rcu: INFO|"
     r"I/O error|Kernel panic|general protection|Bad page|[Uu]nable to handle|INFO: task|"
-    r"crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
+    r"UBSAN:|new suspected memory leaks|INFO: trying to register|crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
 DISKS = ("virtio", "ahci", "nvme")
 
 
@@ -95,6 +95,8 @@ def command_line(name="A", mount=True, append="", icount=None):
         words.append(f"tsc_early_khz={khz}")
     # Likewise the check that some timer interrupts arrive in a few milliseconds.
     words.append("no_timer_check")
+    # To try all crypto algorithms takes a tenth of each boot.
+    words.append("cryptomgr.notests")
     if mount:
         words.append("lab.mount=1")
     return " ".join(words + ([append] if append else []))
@@ -122,7 +124,7 @@ class Guest:
         self.name, self.append, self.icount, self.parallel = name, append, icount, parallel
         self.home = BUILD / variant
         self.kernel = pathlib.Path(kernel or self.home / "bzImage")
-        self.initrd = pathlib.Path(initrd or self.home / "initramfs.gz")
+        self.initrd = pathlib.Path(initrd or self.home / "initramfs.img")
         self.disks, self.net, self.blank, self.state = disks, net, blank, state
         self.qemu_args, self.label = list(qemu_args), label or f"{variant}-{os.getpid()}"
         self._own_dir = workdir is None

@@ -5,11 +5,14 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 
 from . import kernel, packages
 from .util import BUILD, LAB, ROOT, LabError, Stamp, digest, lock, jobs, run, say
 
 PROGRAMS = ("kexec", "makedumpfile")
+# kjump looks into the initramfs of a peer with it.
+UNPACKER = ("lz4",)
 # Of an initramfs for 15 MB, with the libraries of these.
 SMALL_HAS = ("/init", "/bin/busybox", "/bin/lab-shell", "/bin/workload", "/sbin/kexec")
 # What two kernels exchange; guest programs include it.
@@ -62,23 +65,24 @@ def compile_kjump(variant):
     return out / "kjump"
 
 
-def tools(variant):
-    """{path in the guest: file on the host} of what rootfs.gz and initramfs.gz share."""
+def tools(variant, more=()):
+    """{path in the guest: file on the host} of what rootfs.gz and initramfs.img share, and these programs."""
     root = packages.guest_root(variant)
     files = {"/bin/busybox": root / "bin/busybox", "/sbin/kjump": compile_kjump(variant),
              "/sbin/kjump-boot": KJUMP / "initramfs/kjump-boot"}
-    for name in PROGRAMS:
+    programs = PROGRAMS + more
+    for name in programs:
         found = [p for d in ("sbin", "bin", "usr/sbin", "usr/bin")
                  if (p := root / d / name).is_file()]
         if not found:
             raise LabError(f"the guest packages have no {name}")
         files[f"/sbin/{name}"] = found[0]
-    return files | packages.library_closure(root, [files[f"/sbin/{n}"] for n in PROGRAMS])
+    return files | packages.library_closure(root, [files[f"/sbin/{n}"] for n in programs])
 
 
 def contents(variant, extra=None):
     """{path in the guest: file on the host}."""
-    files = tools(variant) | {"/init": LAB / "guest/init", "/etc/kjump.conf": LAB / "guest/kjump.conf"}
+    files = tools(variant, UNPACKER) | {"/init": LAB / "guest/init", "/etc/kjump.conf": LAB / "guest/kjump.conf"}
     files |= {f"/bin/{n}": LAB / "guest" / n for n in SCRIPTS}
     files |= {f"/bin/{n}": p for n, p in compile_guest(variant).items()}
     files |= extra or {}
@@ -142,7 +146,10 @@ def pack(files, image):
     stamp = Stamp(image.with_name(f".lab-{image.stem}"))
     if image.is_file() and stamp.fresh(key):
         return
-    data = gzip.compress(cpio(files, [("/bin/sh", "busybox")]), 9, mtime=0)
+    data = cpio(files, [("/bin/sh", "busybox")])
+    # What every guest unpacks, some of them twice, is packed with what is quick to unpack.
+    data = gzip.compress(data, 9, mtime=0) if image.suffix == ".gz" else \
+        subprocess.run(["lz4", "-l", "-9", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
     if len(data) > MAX_SIZE:
         raise LabError(f"{image} would be {len(data) >> 10} kB, too much for a small window")
     image.parent.mkdir(parents=True, exist_ok=True)
@@ -172,25 +179,34 @@ def build_small():
             home.mkdir(parents=True, exist_ok=True)
             archive.write_bytes(data)
         kernel.build_small(archive)
-        pack({}, home / "initramfs.gz")
+        pack({}, home / "initramfs.img")
         boot_disk(home, {"bzImage": home / "bzImage"}, home / "boot.img")
+    return home
+
+
+def build_debug():
+    """A guest "debug": that of x86_64, which must be built, but for the kernel."""
+    home = kernel.build(kernel.DEBUG)
+    with lock(f"initramfs-{kernel.DEBUG}"):
+        pack(contents("x86_64"), home / "initramfs.img")
+        boot_disk(home, boot_files("x86_64", home / "bzImage"), home / "boot.img")
     return home
 
 
 def boot_files(variant, kernel):
     """What a guest of this variant has in /boot: the lab's initramfs, with a shell to talk to, and rootfs.gz."""
-    return {"bzImage": kernel, "initramfs.gz": BUILD / variant / "initramfs.gz",
+    return {"bzImage": kernel, "initramfs.img": BUILD / variant / "initramfs.img",
             "rootfs.gz": build_rootfs(variant)}
 
 
 def build(variant):
-    """initramfs.gz, rootfs.gz and boot.img in build/<variant>; the kernel must be built."""
+    """initramfs.img, rootfs.gz and boot.img in build/<variant>; the kernel must be built."""
     home = BUILD / variant
     kernel = home / "bzImage"
     if not kernel.is_file():
         raise LabError(f"{kernel} is not built yet: lab/lab kernel {variant}")
     with lock(f"initramfs-{variant}"):
-        pack(contents(variant), home / "initramfs.gz")
+        pack(contents(variant), home / "initramfs.img")
     files = boot_files(variant, kernel)
     with lock(f"initramfs-{variant}"):
         boot_disk(home, files, home / "boot.img")

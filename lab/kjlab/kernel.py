@@ -16,7 +16,10 @@ REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
 DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",)
 # Not one of the VARIANTS: an i386 kernel without PAE, for one CPU, and complete in itself.
 SMALL = "i386-small"
-FRAGMENTS = {"x86_64": ("common", "x86_64"), "i386": ("common", "i386"), SMALL: (SMALL,)}
+# Nor is this: an x86_64 kernel that looks for mistakes, its own and other people's.
+DEBUG = "debug"
+FRAGMENTS = {"x86_64": ("common", "x86_64"), "i386": ("common", "i386"), SMALL: (SMALL,),
+             DEBUG: ("common", "x86_64", DEBUG)}
 # For kernels nobody looks into with crash.
 NO_DEBUG_INFO = {"DEBUG_INFO_DWARF5": "n", "DEBUG_INFO_NONE": "y"}
 
@@ -42,7 +45,7 @@ def make_args(src, obj, variant, cppflags=""):
     # The kernel's own map of source paths (__FILE__) names the absolute one.
     cppflags = f"-fmacro-prefix-map={os.path.relpath(src, obj)}/= {cppflags}".strip()
     return ["make", "-s", "-C", src, f"O={obj}", *REPRODUCIBLE,
-            "ARCH=x86_64" if variant == "x86_64" else "ARCH=i386", f"-j{jobs()}",
+            "ARCH=x86_64" if variant in ("x86_64", DEBUG) else "ARCH=i386", f"-j{jobs()}",
             f"CC={compiler()}", f"KCPPFLAGS={cppflags}"]
 
 

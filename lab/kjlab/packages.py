@@ -16,7 +16,7 @@ import time
 
 from .util import BUILD, LAB, LabError, Stamp, digest, lock, run, say
 
-GUEST = ("busybox-static", "kexec-tools", "makedumpfile")
+GUEST = ("busybox-static", "kexec-tools", "makedumpfile", "lz4")
 # The host has no libraries for 32 bits to build kjump with.
 FOREIGN = {"i386": ("kjump",)}
 # Where a program is too old in Debian 12, a later release's is unpacked, and run where it lies:

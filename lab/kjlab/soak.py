@@ -12,9 +12,10 @@ import xml.etree.ElementTree as ElementTree
 from .util import BUILD, ROOT, LabError, say
 
 TESTS = ("tests/test_round_trips.py", "tests/test_power_cut.py", "tests/test_fuzz.py",
-         "tests/test_fuzz_parsers.py")
-# Of each kind of fuzzing, in a round: calls of the kernel, and seconds for each parser.
-FUZZ = {"KJ_FUZZ_CALLS": "20000", "KJ_FUZZ_SECONDS": "300"}
+         "tests/test_fuzz_parsers.py", "tests/test_debug_kernel.py", "tests/test_hibernate.py", "tests/test_kjump_verbs.py",
+         "tests/test_disk_identities.py", "tests/test_disks_in_use.py")
+# In a round: calls of each kernel that is fuzzed, seconds for each parser; and both architectures where one has to do else.
+MORE = {"KJ_FUZZ_CALLS": "50000", "KJ_FUZZ_SECONDS": "300", "KJ_BOTH": "1", "KJ_DEBUG": "1"}
 HOME = BUILD / "soak"
 
 
@@ -25,7 +26,7 @@ def one_round(seed):
                "--reruns", "1", "--only-rerun", "QEMU itself failed", f"--junitxml={report}", *TESTS]
     with open(HOME / f"{seed}.log", "wb") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=log,
-                       env={**os.environ, "KJ_SEED": str(seed), **FUZZ})
+                       env={**os.environ, "KJ_SEED": str(seed), **MORE})
     if not report.is_file():
         raise LabError(f"pytest did not run: {HOME}/{seed}.log")
     done, failed = collections.Counter(), {}
@@ -50,7 +51,7 @@ def main(minutes):
     # A round that was begun is finished.
     while time.monotonic() < until:
         seeds.append(random.SystemRandom().randrange(1 << 32))
-        say(f"round {len(seeds)}, seed {seeds[-1]} (about 45 minutes on 2 cores): {' '.join(TESTS)}")
+        say(f"round {len(seeds)}, seed {seeds[-1]} (about an hour and a half on 2 cores): {' '.join(TESTS)}")
         more, failed = one_round(seeds[-1])
         done += more
         for test, end in failed.items():
@@ -61,5 +62,5 @@ def main(minutes):
         print(f"{n:9} {what}")
     for seed, test in failures:
         print(f"FAILED {test}; logs: {HOME}/{seed}.log and {BUILD}/test-logs; again with:\n"
-              f"  KJ_SEED={seed} {' '.join(f'{k}={v}' for k, v in FUZZ.items())} lab/check '{test}'")
+              f"  KJ_SEED={seed} {' '.join(f'{k}={v}' for k, v in MORE.items())} lab/check '{test}'")
     return 1 if failures else 0
