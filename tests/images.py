@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+from kjlab import packages
 from kjlab.guest import GuestError
 from kjlab.util import BUILD
 
@@ -153,4 +154,5 @@ def rss(out):
 
 def host_kjump(variant, *args):
     """kjump of the guest, run here: it is static."""
-    return subprocess.run([BUILD / variant / "kjump/kjump", *args], capture_output=True, text=True)
+    return subprocess.run([*packages.runner(variant), BUILD / variant / "kjump/kjump", *args],
+                          capture_output=True, text=True)

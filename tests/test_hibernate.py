@@ -56,9 +56,8 @@ def test_stock_tools(boot, variant, tmp_path):
 def test_kjump(boot, variant, smp, full, tmp_path):
     """The same with one command, whatever memory holds."""
     # On x86_64 little of much, and with a hole below 4 GB; on i386 much, and above the direct mapping.
-    little = 4608 if variant == "x86_64" else 512
-    # The peer takes a part of the ten percent.
-    memory_mb, blank = (1152, 1280) if full else (little, 640)
+    memory_mb, blank = {("x86_64", True): (1536, 1664), ("i386", True): (1152, 1280),
+                        ("x86_64", False): (4608, 640), ("i386", False): (512, 640)}[variant, full]
     partitioned(tmp_path / "blank.img", blank)
     partition = f"{DEVICE}1"
     g = boot(variant, smp=smp, memory=f"{memory_mb}M", blank=blank, net=False, workdir=tmp_path)

@@ -72,10 +72,10 @@ def test_round_trips(boot, variant, smp, record_property):
 
 def test_highmem(boot):
     """i386, with memory it has no direct mapping of, in use."""
-    g = boot("i386", smp=2, memory="768M", append="highmem=384M")
+    g = boot("i386", smp=2, memory="1536M")
     high = int(g.run("awk '/HighTotal/ {print $2}' /proc/meminfo").check().out)
-    assert high > 300 << 10
-    g.run("dd if=/dev/zero of=/tmp/filler bs=1M count=280 2>/dev/null").check()
+    assert high > 512 << 10
+    g.run("dd if=/dev/zero of=/tmp/filler bs=1M count=700 2>/dev/null").check()
     assert int(g.run("awk '/HighFree/ {print $2}' /proc/meminfo").out) < high - (200 << 10)
     round_trips(g, 5, 2)
 

@@ -44,7 +44,8 @@ RUN_TIMEOUT = 180
 TROUBLE = re.compile(
     r"BUG:|WARNING:|Oops|Call Trace|soft lockup|hard LOCKUP|blocked for more than|rcu: INFO|"
     r"I/O error|Kernel panic|general protection|Bad page|[Uu]nable to handle|INFO: task|"
-    r"UBSAN:|new suspected memory leaks|INFO: trying to register|crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared")
+    r"crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared|"
+    r"UBSAN:|new suspected memory leaks|INFO: trying to register")
 DISKS = ("virtio", "ahci", "nvme")
 
 

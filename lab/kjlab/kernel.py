@@ -178,9 +178,10 @@ def build_small(initramfs):
     Stock kexec puts an initrd at 16 MB or above, so in that window there can be none.
     """
     source = tree.compose()
-    want = wanted(tree.TREE, SMALL) | {"INITRAMFS_SOURCE": f'"{initramfs}"',
-                                       "INITRAMFS_COMPRESSION_XZ": "y"}
     home = BUILD / SMALL
+    # Every object is compiled with the configuration: the same wherever this folder is.
+    path = os.path.relpath(initramfs, home / "obj")
+    want = wanted(tree.TREE, SMALL) | {"INITRAMFS_SOURCE": f'"{path}"', "INITRAMFS_COMPRESSION_XZ": "y"}
     with lock(f"kernel-{SMALL}"):
         build_in(tree.TREE, home / "obj", SMALL, want, digest(source, initramfs), home)
     return home

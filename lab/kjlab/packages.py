@@ -6,6 +6,7 @@ are only downloaded, through a private apt state per architecture in build/apt
 that reads the host's list of sources: the host gets no foreign architecture,
 and no package of another release.
 """
+import errno
 import functools
 import os
 import re
@@ -271,9 +272,24 @@ def run_in_place(root, path):
     return [str(loader), "--library-path", ":".join(dirs), str(program)]
 
 
+@functools.cache
+def runner(variant):
+    """What has to run a variant's programs on the host: nothing, or an emulator where its kernel has no 32 bits."""
+    if variant == "x86_64":
+        return []
+    try:
+        subprocess.run([guest_root(variant) / "bin/busybox", "true"], check=True)
+        return []
+    except OSError as e:
+        if e.errno != errno.ENOEXEC:
+            raise
+    say("this machine's kernel runs no programs for 32 bits: QEMU does")
+    return run_in_place(unpacked("qemu-user", host_arch(), ("qemu-user",)), "usr/bin/qemu-i386")
+
+
 def crash_command(variant):
     """The crash that opens images of this variant's kernel."""
-    return run_in_place(later_root("crash", DEB_ARCH[variant], CRASH, CRASH_SUITES), "usr/bin/crash")
+    return runner(variant) + run_in_place(later_root("crash", DEB_ARCH[variant], CRASH, CRASH_SUITES), "usr/bin/crash")
 
 
 def qemu_version(command):
