@@ -13,9 +13,7 @@ sys.dont_write_bytecode = True
 
 from kjlab.guest import Guest  # noqa: E402
 from kjlab.kernel import SMALL  # noqa: E402
-from kjlab.util import BUILD, DEBUG_TOO  # noqa: E402
-
-collect_ignore = [] if DEBUG_TOO else ["test_debug_kernel.py"]
+from kjlab.util import BUILD  # noqa: E402
 
 Machine = collections.namedtuple("Machine", "variant kw")
 MACHINES = {

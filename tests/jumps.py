@@ -19,11 +19,6 @@ PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.
 MEM_MAX = 0x3ffffff
-# The debug kernel panics where others warn. It has shadow memory, and its window is larger. Two of its helpers
-# are left out where much is allocated: to note each allocation, and to unmap what is free.
-STRICT = "panic_on_warn=1 page_poison=1 kmemleak=off debug_pagealloc=off"
-DEBUG_MACHINE = {"memory": "1G"}
-DEBUG_PEER = {"append": STRICT, "mem_max": 0x13ffffff}
 # kexec -e without taking the network interfaces down first.
 JUMP = "kexec -e -x"
 

@@ -12,8 +12,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAB = ROOT / "lab"
 BUILD = pathlib.Path(os.environ.get("KJ_BUILD", ROOT / "build")).resolve()
 VARIANTS = ("x86_64", "i386")
-# Whether the debug kernel is built and tried, too (lab/check --debug).
-DEBUG_TOO = bool(os.environ.get("KJ_DEBUG"))
 # mke2fs lives in sbin, which is not in every user's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 IDENTITY = ("Kexec jump project", "kexec-jump@example.org")
