@@ -217,7 +217,13 @@ class Guest:
             while self.qmp("query-status")["status"] != "running":
                 time.sleep(0.02)
             self.send("")
-        self.expect_kernel(self.name, BOOT_TIMEOUT)
+        try:
+            self.expect_kernel(self.name, BOOT_TIMEOUT)
+        except GuestError as e:
+            # The machine's first kernel, and none of ours has run yet: interrupts of CPUs that run at once are lost.
+            if "Booting SMP configuration" in "".join(self.log().splitlines()[-6:]):
+                raise GuestError(f"QEMU itself failed, as CPUs were started: {e}") from None
+            raise
 
     def write(self, data):          # pexpect's log of what the guest sent
         self.transcript = (self.transcript + data)[-200000:]
