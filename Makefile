@@ -12,7 +12,7 @@ help:
 	@echo 'make initramfs [ARCH=]    build their initramfs and boot disk'
 	@echo 'make rootfs [ARCH=]       build rootfs.gz, for a second kernel: kexec, makedumpfile, kjump'
 	@echo 'make small                build a second kernel for 15 MB, with its initramfs in it (i386)'
-	@echo 'make debug                build the kernel that looks for mistakes, for tests (x86_64)'
+	@echo 'make debug                build a kernel that looks for mistakes (x86_64)'
 	@echo 'make shell [ARCH=]        boot a guest and use its shell'
 	@echo 'make check                build everything, run all tests (same as lab/check)'
 	@echo 'make demo                 kexec jump, live (same as lab/demo)'

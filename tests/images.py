@@ -117,6 +117,13 @@ def make_disk(g_dir, label, mb, kind="ext4"):
     return path
 
 
+def files_disk(g_dir, files, mb):
+    """QEMU's arguments for a disk, labelled "files", that has what a folder has; nobody can write to it."""
+    disk = g_dir / "files.img"
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-L", "files", "-d", files, disk, f"{mb}M"], check=True)
+    return ["-drive", f"file={disk},if=virtio,format=raw,readonly=on"]
+
+
 MOUNT_STORE = "mkdir -p /mnt/h; mount $(findfs LABEL=store) /mnt/h && cd /mnt/h"
 
 

@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
 
 from kjlab import kernel, packages, tree
 from kjlab.initramfs import bits
 from kjlab.util import BUILD, ROOT, run
 
+from images import files_disk
 from jumps import dmesg, sysfs
 
 KUNIT = ROOT / "kernel/kexec_jump/tests/kexec_jump_test.c"
@@ -39,10 +39,7 @@ def test_kunit_configuration():
 
 def guest_with(boot, variant, tmp_path, files, **kw):
     """A guest that has the files of a folder in /tmp/m."""
-    disk = tmp_path / "files.img"
-    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-d", files, disk, "4M"], check=True)
-    g = boot(variant, smp=2, net=False, workdir=tmp_path,
-             qemu_args=["-drive", f"file={disk},if=virtio,format=raw,readonly=on"], **kw)
+    g = boot(variant, smp=2, net=False, workdir=tmp_path, qemu_args=files_disk(tmp_path, files, 4), **kw)
     g.run("mkdir /tmp/m; mount -o ro /dev/vdc /tmp/m; cd /tmp/m").check()
     return g
 

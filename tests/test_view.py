@@ -5,13 +5,12 @@ import mmap
 import re
 import shutil
 import struct
-import subprocess
 
 import pytest
 
 from kjlab import packages
 
-from images import REFUSED
+from images import REFUSED, files_disk
 from jumps import (JUMP, MB, dmesg, iomem, jump_back_entry, load_kernel, load_way_back, ranges,
                    sysfs)
 
@@ -289,14 +288,11 @@ def test_kdump_tools(boot, variant, view, saved, tmp_path):
         into = files / (installed or name)
         into.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, into)
-    disk = tmp_path / "tools.img"
-    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-L", "tools", "-d", files, disk, "1M"], check=True)
-    g = boot(variant, memory="192M", disks=False, net=False,
-             qemu_args=["-drive", f"file={disk},if=virtio,format=raw,readonly=on"])
+    g = boot(variant, memory="192M", disks=False, net=False, qemu_args=files_disk(tmp_path, files, 1))
     load_kernel(g, append=view)
     g.jump("kjreboot", to="B")
     load_way_back(g)
-    g.run("mkdir -p /var/crash /mnt/x; mount -o ro $(findfs LABEL=tools) /mnt/x; cp -r /mnt/x/* /").check()
+    g.run("mkdir -p /var/crash /mnt/x; mount -o ro $(findfs LABEL=files) /mnt/x; cp -r /mnt/x/* /").check()
     # Its configuration is read by the shell.
     g.run("echo 'reboot() { echo $* >/tmp/rebooted; }' >>/etc/default/kdump-tools").check()
     r = g.run("sh /etc/init.d/kdump-tools start")

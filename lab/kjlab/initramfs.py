@@ -186,11 +186,8 @@ def build_small():
 
 def build_debug():
     """A guest "debug": that of x86_64, which must be built, but for the kernel."""
-    home = kernel.build(kernel.DEBUG)
-    with lock(f"initramfs-{kernel.DEBUG}"):
-        pack(contents("x86_64"), home / "initramfs.img")
-        boot_disk(home, boot_files("x86_64", home / "bzImage"), home / "boot.img")
-    return home
+    kernel.build(kernel.DEBUG)
+    return build("x86_64", kernel.DEBUG)
 
 
 def boot_files(variant, kernel):
@@ -199,15 +196,16 @@ def boot_files(variant, kernel):
             "rootfs.gz": build_rootfs(variant)}
 
 
-def build(variant):
-    """initramfs.img, rootfs.gz and boot.img in build/<variant>; the kernel must be built."""
-    home = BUILD / variant
+def build(variant, name=None):
+    """initramfs.img, rootfs.gz and boot.img in build/<name, or variant>; the kernel there must be built."""
+    name = name or variant
+    home = BUILD / name
     kernel = home / "bzImage"
     if not kernel.is_file():
-        raise LabError(f"{kernel} is not built yet: lab/lab kernel {variant}")
-    with lock(f"initramfs-{variant}"):
+        raise LabError(f"{kernel} is not built yet: lab/lab kernel {name}")
+    with lock(f"initramfs-{name}"):
         pack(contents(variant), home / "initramfs.img")
     files = boot_files(variant, kernel)
-    with lock(f"initramfs-{variant}"):
+    with lock(f"initramfs-{name}"):
         boot_disk(home, files, home / "boot.img")
     return home

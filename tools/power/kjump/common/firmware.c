@@ -55,42 +55,52 @@ static const struct { unsigned int offset, length; } fadt_addresses[] = {
 	{ FADT_X_FACS, 16 },
 };
 
-static size_t read_fadt(uint8_t *fadt, size_t room)
+#define FADT_ROOM	1024u
+
+static size_t read_fadt(uint8_t *fadt)
 {
 	int fd = open(TABLES "/FACP", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? pread(fd, fadt, room, 0) : -1;
+	ssize_t n = fd >= 0 ? pread(fd, fadt, FADT_ROOM, 0) : -1;
 
 	if (fd >= 0)
 		close(fd);
 	return n > 0 ? (size_t)n : 0;
 }
 
-static void add_fadt(char **text)
+static void add_fadt(char **text, const uint8_t *fadt, size_t length)
 {
-	uint8_t fadt[1024] = { 0 };
-	size_t length = read_fadt(fadt, sizeof(fadt));
+	uint8_t masked[FADT_ROOM];
 	XXH64_state_t state;
 
+	memcpy(masked, fadt, FADT_ROOM);
 	for (unsigned int i = 0; i < ARRAY_SIZE(fadt_addresses); i++)
-		memset(fadt + fadt_addresses[i].offset, 0, fadt_addresses[i].length);
+		memset(masked + fadt_addresses[i].offset, 0, fadt_addresses[i].length);
 	XXH64_reset(&state, 0);
-	XXH64_update(&state, fadt, length);
+	XXH64_update(&state, masked, length);
 	add_line(text, "FACP", &state);
 }
 
 /* Much changes in it: where it is, and what it says of the hardware. */
-static void add_facs(char **text)
+static void add_facs(char **text, const uint8_t *fadt)
 {
-	uint8_t fadt[1024] = { 0 };
 	XXH64_state_t state;
 
 	XXH64_reset(&state, 0);
-	if (!read_fadt(fadt, sizeof(fadt)) ||
-	    !hash_file(&state, TABLES "/FACS", FACS_SIGNATURE, 4))
+	if (!hash_file(&state, TABLES "/FACS", FACS_SIGNATURE, 4))
 		return;
 	XXH64_update(&state, fadt + FADT_FACS, 4);
 	XXH64_update(&state, fadt + FADT_X_FACS, 8);
 	add_line(text, "FACS", &state);
+}
+
+static void add_fixed_tables(char **text)
+{
+	uint8_t fadt[FADT_ROOM] = { 0 };
+	size_t length = read_fadt(fadt);
+
+	add_fadt(text, fadt, length);
+	if (length)
+		add_facs(text, fadt);
 }
 
 static void add_table(char **text, const char *name)
@@ -181,8 +191,7 @@ char *firmware_text(void)
 	}
 	if (n >= 0) {
 		free(names);
-		add_fadt(&text);
-		add_facs(&text);
+		add_fixed_tables(&text);
 	}
 	add_nvs(&text);
 	add_runtime_map(&text);

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-/* Lines, one for each, in the order of their names; to be freed. Empty: nothing is known. */
+/* Lines, one for each, its name first; to be freed. Empty: nothing is known. */
 char *firmware_text(void);
 /*
  * The names of what is not the same in both, to be freed; NULL if all is. Of the tables
