@@ -3,12 +3,15 @@
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import tempfile
 
 from . import packages
 from .util import BUILD, LabError, Stamp, lock, run
 
+PT_LOAD, PT_NOTE = 1, 4
+NT_PRSTATUS = 1
 # On i386 crash wants the names system calls had before 4.17, to see how the kernel was compiled.
 OLD_NAMES = ("sys_open", "sys_fork", "sys_read")
 # There it neither notices KASLR by itself nor knows where the direct mapping begins.
@@ -56,14 +59,36 @@ def crash(variant, image, commands, vmlinux=None, timeout=300):
         return [a.read_text(errors="replace") for a in answers]
 
 
-def bt_of_jump(variant, image, **kw):
-    """crash's "bt" of the task that jumped.
+def segments(image):
+    """(type, offset, physical address, size) of an ELF core file's, as in its program headers."""
+    with open(image, "rb") as f:
+        phoff, phnum = struct.unpack_from("<32xQ16xH", f.read(64))
+        f.seek(phoff)
+        return list(struct.iter_unpack("<I4xQ8xQQ16x", f.read(56 * phnum)))
+
+
+def notes(image, kind):
+    """The descriptions of an ELF core file's notes of that kind."""
+    with open(image, "rb") as f:
+        for _, offset, _, size in [s for s in segments(image) if s[0] == PT_NOTE]:
+            f.seek(offset)
+            data, at = f.read(size), 0
+            while at < size:
+                name, desc, n_type = struct.unpack_from("<3I", data, at)
+                start = at + 12 + (name + 3 & ~3)
+                if n_type == kind:
+                    yield data[start:start + desc]
+                at = start + (desc + 3 & ~3)
+
+
+def bt_of_jump(variant, image):
+    """The command that makes crash show the stack of the task that jumped.
 
     On i386 crash looks for that task's stack only where a kernel panics, and not in
     the registers the image has: it is told them.
     """
     if variant == "x86_64":
-        return crash(variant, image, ["bt"], **kw)[0]
-    (registers,) = crash(variant, image, ["help -r"], **kw)
-    esp, eip = re.search(r"CPU 0:.*?ESP: (\w+) +EIP: (\w+)", registers, re.S).groups()
-    return crash(variant, image, [f"bt -I {eip} -S {esp}"], **kw)[0]
+        return "bt"
+    # struct elf_prstatus of i386 has 72 bytes, then ebx ecx edx esi edi ebp eax ds es fs gs orig_eax eip cs eflags esp
+    eip, esp = struct.unpack_from("<I8xI", next(notes(image, NT_PRSTATUS)), 72 + 12 * 4)
+    return f"bt -I {eip:x} -S {esp:x}"
