@@ -47,6 +47,7 @@ TROUBLE = re.compile(
     r"crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared|"
     r"UBSAN:|new suspected memory leaks|INFO: trying to register")
 DISKS = ("virtio", "ahci", "nvme")
+CONFIG_HZ = 250                 # of all lab kernels
 
 
 class GuestError(LabError):
@@ -93,7 +94,9 @@ def command_line(name="A", mount=True, append="", icount=None):
     # On a busy host the guest's own measurement can be wrong by a factor, and
     # then so is all its time. With -icount the TSC counts nanoseconds.
     if khz := 1000000 if icount else host_tsc_khz():
-        words.append(f"tsc_early_khz={khz}")
+        # Each further CPU measures its delays by itself, and udelay() of one that was
+        # wrong by a factor does not wait at all.
+        words += [f"tsc_early_khz={khz}", f"lpj={khz * 1000 // CONFIG_HZ}"]
     # Likewise the check that some timer interrupts arrive in a few milliseconds.
     words.append("no_timer_check")
     # To try all crypto algorithms takes a tenth of each boot.
