@@ -127,7 +127,9 @@ int conf_complete(struct conf *conf)
 {
 	static const char * const kernels[] = { "/boot/bzImage", "/boot/vmlinuz-%s" };
 	/* A distribution's own would set up the disks, which are not the peer's. */
-	static const char * const initrds[] = { "/boot/rootfs.gz" };
+	static const char * const initrds[] = {
+		"/boot/rootfs.gz", "/boot/kjump-initrd.img-%s"
+	};
 
 	if (!conf->kernel)
 		conf->kernel = first_of(kernels, ARRAY_SIZE(kernels));

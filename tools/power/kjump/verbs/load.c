@@ -22,7 +22,7 @@ static const char load_help[] =
 	"  --kernel   default: kernel= in /etc/kjump.conf, /boot/bzImage, or this kernel's\n"
 	"             file in /boot\n"
 	"  --initrd   its initramfs, with kjump in it; default: initrd= in /etc/kjump.conf,\n"
-	"             /boot/rootfs.gz\n"
+	"             /boot/rootfs.gz, or what kjump-mkinitramfs made for this kernel\n"
 	"  --window   it may use memory up to this address (default: what it needs,\n"
 	"             at least 64M)\n"
 	"  --append   more words for its command line\n"
