@@ -13,6 +13,7 @@ help:
 	@echo 'make rootfs [ARCH=]       build rootfs.gz, for a second kernel: kexec, makedumpfile, kjump'
 	@echo 'make small                build a second kernel for 15 MB, with its initramfs in it (i386)'
 	@echo 'make debug                build a kernel that looks for mistakes (x86_64)'
+	@echo 'make deb                  build Debian packages, of kjump and a kernel, in build/deb'
 	@echo 'make shell [ARCH=]        boot a guest and use its shell'
 	@echo 'make check                build everything, run all tests (same as lab/check)'
 	@echo 'make demo                 kexec jump, live (same as lab/demo)'
@@ -20,7 +21,7 @@ help:
 	@echo 'make clean                remove build/'
 	@echo 'LINUX_SRC=... takes another kernel tarball or tree as the base.'
 
-tree series small debug clean:
+tree series small debug deb clean:
 	$(LAB) $@
 
 kernel initramfs rootfs shell bisect-check:
@@ -29,4 +30,4 @@ kernel initramfs rootfs shell bisect-check:
 check demo:
 	lab/$@
 
-.PHONY: help tree series small debug kernel initramfs rootfs shell bisect-check check demo clean
+.PHONY: help tree series small debug deb kernel initramfs rootfs shell bisect-check check demo clean

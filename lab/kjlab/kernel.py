@@ -161,6 +161,14 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
     stamp.set(key)
 
 
+def package(src, obj, variant, log, env):
+    """Make Debian packages of what is built in `obj`, in the folder it is in."""
+    log.unlink(missing_ok=True)
+    flags = DEBUG_FLAGS if "CONFIG_DEBUG_INFO_DWARF5=y" in (obj / ".config").read_text() else ()
+    run(*make_args(src, obj, variant), *flags, "KDEB_PKGVERSION=1-1", "bindeb-pkg",
+        what=f"packaging {variant}", log=log, env=env)
+
+
 def build(variant):
     """The kernel under test."""
     source = tree.compose()

@@ -192,7 +192,7 @@ def compose(force=False):
         series, owned = patches(), owned_files()
         check_ownership(series, owned)
         want = digest(git("rev-parse", "base"), *(p.path for p in series),
-                      *(x for f in owned for x in (f, ROOT / f)))
+                      *(x for f in owned for x in (f, ROOT / f, str(os.access(ROOT / f, os.X_OK)))))
         stamp = Stamp(TREE / ".git/lab-series")
         if stamp.fresh(want) and not force:
             return source_id()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Debian packages, in build/deb: kjump, and a kernel to go with it."""
+import os
+import shutil
+
+from . import initramfs, kernel, tree
+from .util import BUILD, ROOT, LabError, Stamp, digest, lock, run, say
+
+DEBS = BUILD / "deb"
+# The kernel's image package alone.
+PROFILES = "pkg.linux-upstream.nokernelheaders pkg.linux-upstream.nokerneldbg"
+
+
+def only(pattern):
+    found = sorted(DEBS.glob(pattern))
+    if len(found) != 1:
+        raise LabError(f"{len(found)} packages {DEBS}/{pattern}")
+    return found[0]
+
+
+def kjump():
+    """The package kjump, from debian/ and the tool's folder."""
+    source, stamp = DEBS / "kjump", Stamp(DEBS / ".lab-kjump")
+    files = sorted(p for d in (ROOT / "debian", initramfs.KJUMP) for p in d.rglob("*") if p.is_file())
+    with lock("deb-kjump"):
+        if not stamp.fresh(key := digest(*(x for p in files for x in (str(p.relative_to(ROOT)), p)))):
+            say("building deb/kjump")
+            stamp.clear()
+            for old in DEBS.glob("kjump*"):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            shutil.copytree(initramfs.KJUMP, source)
+            shutil.copytree(ROOT / "debian", source / "debian")
+            env = {k: v for k, v in os.environ.items() if k != "MAKEFLAGS"}
+            run("dpkg-buildpackage", "-b", "-us", "-uc", what="building the package kjump", cwd=source, env=env,
+                log=DEBS / "kjump.log")
+            stamp.set(key)
+    return only("kjump_*.deb")
+
+
+def lab_kernel():
+    """A package of the kernel x86_64, which is small and has the drivers of QEMU's machines."""
+    home = kernel.build("x86_64")
+    stamp, key = Stamp(DEBS / ".lab-kernel"), (home / ".lab-kernel").read_text()
+    with lock("deb-kernel"):
+        if not stamp.fresh(key):
+            say("building deb/linux-image (a minute)")
+            stamp.clear()
+            DEBS.mkdir(parents=True, exist_ok=True)
+            for old in DEBS.glob("linux-*"):
+                old.unlink()
+            with lock("kernel-x86_64"):
+                kernel.package(tree.TREE, home / "obj", "x86_64", DEBS / "linux.log",
+                               env={**os.environ, "DEB_BUILD_PROFILES": PROFILES})
+                # It puts them beside the folder it builds in.
+                for made in home.glob("linux-*"):
+                    if made.name.startswith("linux-image-") and made.suffix == ".deb":
+                        shutil.move(made, DEBS / made.name)
+                    else:
+                        made.unlink()
+            stamp.set(key)
+    return only("linux-image-*.deb")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Debian packages, and Debian 12 with them: systemctl hibernate, and its initramfs resumes."""
+import subprocess
+
+import pytest
+
+from images import hibernate, resume
+from jumps import Work, sysfs
+from kjlab import deb, debian
+from kjlab.util import run
+
+TARGET = "/dev/disk/by-id/virtio-target"
+RESUMED = "ok, resumed from an image"
+
+
+ROOT = "root=LABEL=root rw"
+
+
+def drive(name, image, device="virtio-blk-pci"):
+    return ["-blockdev", f"driver=raw,node-name={name},cache.no-flush=on,file.driver=file,file.filename={image}",
+            "-device", f"{device},drive={name},serial={name}"]
+
+
+@pytest.fixture
+def machine(boot, tmp_path):
+    """machine(target): it is switched on, Debian's initramfs mounts the root file system, systemd starts all it has."""
+    home = debian.build()
+    # Its disk is this test's own.
+    subprocess.run(["cp", "--sparse=always", home / "root.img", tmp_path / "root.img"], check=True)
+    with open(tmp_path / "target.img", "wb") as f:
+        f.truncate(640 << 20)
+
+    def start(target):
+        return boot("x86_64", smp=2, memory="768M", disks=False, net=False, kernel=home / "bzImage",
+                    initrd=home / "initrd.img", qemu_args=drive("root", tmp_path / "root.img") + target,
+                    workdir=tmp_path, append=ROOT)
+
+    start.target = lambda device: drive("target", tmp_path / "target.img", device)
+    return start
+
+
+def check_system(g):
+    """systemd has started all of it, and nothing failed."""
+    assert g.run("systemctl is-system-running --wait", timeout=300).out == "running", \
+        g.run("systemctl --failed; systemctl list-jobs").out
+
+
+def test_package(tmp_path):
+    """lintian has nothing to say, and the package has what make install installs."""
+    kjump = deb.kjump()
+    (changes,) = deb.DEBS.glob("kjump_*.changes")
+    said = subprocess.run(["lintian", "--fail-on", "error,warning", changes],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert said.returncode == 0, said.stdout
+    run("make", "-s", "-C", deb.DEBS / "kjump", "ARCH=", f"O={deb.DEBS}/kjump/build", f"DESTDIR={tmp_path}", "install")
+    installed = {p.relative_to(tmp_path): p.stat().st_mode & 0o777 for p in tmp_path.rglob("*") if p.is_file()}
+    run("dpkg-deb", "-x", kjump, tmp_path / "deb")
+    packaged = {p.relative_to(tmp_path / "deb"): p.stat().st_mode & 0o777
+                for p in (tmp_path / "deb").rglob("*") if p.is_file()}
+    debians = {"usr/share/doc/kjump/changelog.gz", "usr/share/doc/kjump/copyright", "usr/share/lintian/overrides/kjump"}
+    assert debians <= {str(p) for p in packaged}
+    # It packs manual pages.
+    assert {str(p).removesuffix(".gz"): mode for p, mode in packaged.items() if str(p) not in debians} == \
+        {str(p): mode for p, mode in installed.items()}
+
+
+def off_and_on(boot, g, command, restore):
+    """Hibernate by that command; the next boot's initramfs resumes."""
+    g.run("kjump hibernate --dry-run").check()
+    work = Work(g, disks=False, mb=16, tmpfs_mb=8)
+    hibernate(g, f"{command} && until grep -qx '{RESUMED}' /sys/kernel/kexec_jump/last; do sleep 0.2; done")
+    work.g = g = resume(boot, g, append=f"{ROOT} {restore}", kernel=g.kernel, initrd=g.initrd)
+    work.end()
+    check_system(g)
+    return g
+
+
+def test_systemctl_hibernate(boot, machine):
+    """As an administrator sets it up: systemctl hibernate, off; on again, and everything goes on."""
+    g = machine(machine.target("virtio-blk-pci"))
+    check_system(g)
+    # A hook of systemd's, as other packages have them.
+    g.run(r"printf '#!/bin/sh\necho $1 $2 $SYSTEMD_SLEEP_ACTION >>/root/hooks\n' "
+          "> /usr/lib/systemd/system-sleep/lab; chmod +x /usr/lib/systemd/system-sleep/lab").check()
+    for unit, file in ("systemd-hibernate", "hibernate"), ("systemd-logind", "logind"):
+        g.run(f"mkdir -p /etc/systemd/system/{unit}.service.d; "
+              f"ln -s /usr/share/kjump/systemd/{file}.conf /etc/systemd/system/{unit}.service.d/kjump.conf").check()
+    g.run(f"echo device={TARGET} >/etc/kjump.conf; systemctl daemon-reload; systemctl restart systemd-logind").check()
+    g = off_and_on(boot, g, "systemctl hibernate", f"kjump.restore={TARGET}")
+    assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]
+    assert g.run("journalctl -b -p err -q --no-pager -u systemd-hibernate -u systemd-logind").out == ""
+
+
+def test_drivers_are_modules(boot, machine):
+    """A USB disk, which takes a while to appear: the peer's initramfs has its drivers, so has Debian's."""
+    g = machine(["-device", "qemu-xhci"] + machine.target("usb-storage,removable=on"))
+    check_system(g)
+    assert g.run("lsmod | grep -o '^usb_storage'").out == "usb_storage"
+    def modules():
+        packed = "/boot/kjump-initrd.img-$(uname -r)"
+        return g.run(f"gzip -dc {packed} | cpio -t --quiet | grep 'ko$'").out.split()
+    # It was installed where there was no such disk.
+    assert not modules()
+    g.run("kjump-mkinitramfs").check()
+    assert {"lib/modules/usb-storage.ko", "lib/modules/xhci-pci.ko"} <= set(modules()) and len(modules()) < 12
+    g.run("echo device=/dev/sda >/etc/kjump.conf").check()
+    off_and_on(boot, g, "kjump hibernate", "kjump.restore")
