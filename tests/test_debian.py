@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Debian packages, and Debian 12 with them: systemctl hibernate, and its initramfs resumes."""
+import re
 import subprocess
 
 import pytest
@@ -9,7 +10,6 @@ from jumps import Work, sysfs
 from kjlab import deb, debian
 from kjlab.util import run
 
-TARGET = "/dev/disk/by-id/virtio-target"
 RESUMED = "ok, resumed from an image"
 
 
@@ -75,20 +75,51 @@ def off_and_on(boot, g, command, restore):
     return g
 
 
-def test_systemctl_hibernate(boot, machine):
-    """As an administrator sets it up: systemctl hibernate, off; on again, and everything goes on."""
+def written(g):
+    """What a setup might write: {path: checksum}."""
+    g.run("sync").check()
+    listed = g.run("find /etc /var/lib/kjump /usr/lib/systemd -xdev ! -type d 2>/dev/null "
+                   "| xargs sha256sum 2>/dev/null").out
+    return dict(line.split()[::-1] for line in listed.splitlines())
+
+
+def test_set_up_used_and_purged(boot, machine):
+    """kjump setup, systemctl hibernate, off; on again, and everything goes on. Then nothing is left of it."""
     g = machine(machine.target("virtio-blk-pci"))
     check_system(g)
     # A hook of systemd's, as other packages have them.
     g.run(r"printf '#!/bin/sh\necho $1 $2 $SYSTEMD_SLEEP_ACTION >>/root/hooks\n' "
           "> /usr/lib/systemd/system-sleep/lab; chmod +x /usr/lib/systemd/system-sleep/lab").check()
-    for unit, file in ("systemd-hibernate", "hibernate"), ("systemd-logind", "logind"):
-        g.run(f"mkdir -p /etc/systemd/system/{unit}.service.d; "
-              f"ln -s /usr/share/kjump/systemd/{file}.conf /etc/systemd/system/{unit}.service.d/kjump.conf").check()
-    g.run(f"echo device={TARGET} >/etc/kjump.conf; systemctl daemon-reload; systemctl restart systemd-logind").check()
-    g = off_and_on(boot, g, "systemctl hibernate", f"kjump.restore={TARGET}")
+    g.run(r"printf 'label: gpt\n,\n' | sfdisk -q /dev/disk/by-id/virtio-target && udevadm settle && update-grub").check()
+    (place,) = g.run("readlink -f /dev/disk/by-id/virtio-target-part1").check().out.split()
+    (name,) = g.run(f"lsblk -dno PARTUUID {place}").check().out.split()
+    before = written(g)
+
+    r = g.run("kjump setup --dry-run --systemd").check()
+    assert "has kexec jump" in r.out and re.search(rf"^  {place} \S+: free$", r.out, re.M)
+    # With what is mounted, and with a disk that is only not mounted.
+    assert re.search(r"^  /dev/vd. \S+: .* is in use", r.out, re.M) and re.search(r"^  /dev/vd. \S+: .* holds", r.out, re.M)
+    assert f"kjump.restore=PARTUUID={name}" in r.out and written(g) == before
+
+    r = g.run("kjump setup --systemd --ready", timeout=600).check()
+    assert f"kjump: ready: kjump hibernate saves this system to {place}" in r.out, r
+    assert g.run("cat /etc/kjump.conf").out == f"device=PARTUUID={name}"
+    words = set(g.run("grep -o 'kjump.restore=[^ ]*' /boot/grub/grub.cfg").out.split())
+    assert words == {f"kjump.restore=PARTUUID={name}"}
+    g = off_and_on(boot, g, "systemctl hibernate", words.pop())
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]
     assert g.run("journalctl -b -p err -q --no-pager -u systemd-hibernate -u systemd-logind").out == ""
+
+    g.run("kjump setup --undo").check()
+    assert written(g) == before
+    assert g.run("grep -c kjump.restore /boot/grub/grub.cfg").out == "0"
+    g.run(f"kjump setup --systemd {place}", timeout=600).check()
+    g.run("rm -r /srv /root/hooks; dpkg -P kjump").check()
+    assert g.run("find / -xdev -name '*kjump*' ! -path '/usr/lib/modules/*'").out == ""
+    assert g.run("grep -rl kjump /etc /boot/grub /var/lib/systemd").out == ""
+    g.run("systemctl daemon-reload").check()
+    assert "systemd-sleep hibernate" in g.run("systemctl cat systemd-hibernate").out
+    check_system(g)
 
 
 def test_drivers_are_modules(boot, machine):

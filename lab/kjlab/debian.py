@@ -8,7 +8,7 @@ from .util import BUILD, LAB, Stamp, digest, lock, run, say
 HOME = BUILD / "debian"
 SIZE = 1400     # MB
 HAS = ("systemd-sysv", "udev", "dbus", "initramfs-tools", "kexec-tools", "busybox", "cpio", "zstd", "xz-utils",
-       "kmod", "procps", "psmisc")
+       "kmod", "procps", "psmisc", "grub2-common")
 PROGRAMS = ("workload", "pagesum", "lab-shell")
 # The serial shell of the lab's guests, as a service.
 SHELL = """[Unit]
@@ -33,7 +33,7 @@ def customize(root):
     """Shell commands that make a guest of what is in `root`."""
     inside = f"chroot {root}"
     return f"""
-        mkdir -p {root}/srv
+        mkdir -p {root}/srv {root}/boot/grub
         cp {HOME}/*.deb {root}/srv/
         cp {HOME}/lab-shell.service {root}/etc/systemd/system/
         for p in {' '.join(PROGRAMS)}; do install -m 755 {HOME}/$p {root}/usr/local/bin/; done

@@ -22,6 +22,7 @@ static const struct verb {
 	{ "extract", verb_extract, "IMAGE FILE", "make a dump of an image" },
 	{ "call", verb_call, "PROGRAM", "call a program without an operating system" },
 	{ "status", verb_status, "[DEVICE]", "what is loaded, preserved and saved" },
+	{ "setup", verb_setup, "[DEVICE]", "make this machine ready to hibernate" },
 };
 
 static void print_usage(FILE *to)

@@ -14,5 +14,6 @@ int verb_snapshot(int argc, char **argv);
 int verb_extract(int argc, char **argv);
 int verb_call(int argc, char **argv);
 int verb_status(int argc, char **argv);
+int verb_setup(int argc, char **argv);
 
 #endif

@@ -1,0 +1,282 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What kjump setup does (verbs/setup.c), which has looked at its arguments:
+#
+#   setup DRY-RUN UNDO FORCE SYSTEMD READY [DEVICE]	the first five 0 or 1
+#
+# All it writes is undone by UNDO, and when the package is purged.
+set -eu
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+dry=$1 undo=$2 force=$3 systemd=$4 ready=$5 device=${6:-}
+
+conf=/etc/kjump.conf
+grub=/etc/default/grub.d/kjump.cfg
+state=/var/lib/kjump
+units=/etc/systemd/system
+share=/usr/share/kjump/systemd
+# kjump's exit codes
+REFUSED=4
+
+say()
+{
+	echo "kjump: $*"
+}
+
+die()
+{
+	echo "kjump: $*" >&2
+	exit $REFUSED
+}
+
+# Do it, or say that it would be done.
+doing()
+{
+	if [ "$dry" = 1 ]; then
+		say "would run: $*"
+	else
+		"$@"
+	fi
+}
+
+# write FILE: its content is on stdin; whole or not at all.
+write()
+{
+	if [ "$dry" = 1 ]; then
+		say "would write $1:"
+		sed 's/^/    /'
+	else
+		mkdir -p "${1%/*}"
+		cat >"$1.new"
+		mv "$1.new" "$1"
+		say "$1 is written"
+	fi
+}
+
+# Kernels that are installed and can jump.
+kernels()
+{
+	for config in /boot/config-*; do
+		release=${config#/boot/config-}
+		if grep -qs '^CONFIG_KEXEC_JUMP=y' "$config" && [ -e "/boot/vmlinuz-$release" ]; then
+			echo "$release"
+		fi
+	done
+}
+
+have()
+{
+	command -v "$1" >/dev/null
+}
+
+facts()
+{
+	if [ -e /sys/kernel/kexec_jump ]; then
+		can='has kexec jump'
+	else
+		can='has no kexec jump'
+	fi
+	firmware=BIOS
+	if [ -d /sys/firmware/efi ]; then
+		firmware=UEFI
+	fi
+	lockdown=$(sed -n 's/.*\[\(.*\)\].*/\1/p' /sys/kernel/security/lockdown 2>/dev/null || :)
+	memory=$(awk '/^MemTotal/ { t = $2 } /^MemAvailable/ { a = $2 }
+		END { printf "%d MB, %d MB in use", t / 1024, (t - a) / 1024 }' /proc/meminfo)
+	swap=$(awk 'NR > 1 { printf "%s%s (%d MB)", sep, $1, $3 / 1024; sep = ", " }' /proc/swaps)
+	echo "kernel     $(uname -r), $can"
+	echo "firmware   $firmware"
+	echo "lockdown   ${lockdown:-none}"
+	echo "memory     $memory"
+	echo "swap       ${swap:-none}"
+}
+
+# Disks without partitions, and partitions: NAME SIZE.
+places()
+{
+	lsblk -rpno NAME,TYPE,SIZE,PKNAME | awk '
+		$4 != "" { parent[$4] = 1 }
+		$2 == "part" || $2 == "disk" { name[n++] = $1; size[$1] = $3 }
+		END { for (i = 0; i < n; i++) if (!parent[name[i]]) print name[i], size[name[i]] }'
+}
+
+# Why this system cannot be saved there; nothing if it can.
+verdict()
+{
+	if [ "$force" = 1 ]; then
+		set -- --force "$1"
+	fi
+	said=$(kjump -q hibernate --dry-run "$@" 2>&1) || echo "$said" | sed -n 's/^kjump: //;p;q'
+}
+
+# What it will be called when other disks are there.
+lasting_name()
+{
+	id=$(lsblk -dno PARTUUID "$1")
+	if [ "$id" ]; then
+		echo "PARTUUID=$id"
+		return
+	fi
+	for link in /dev/disk/by-id/*; do
+		if [ "$(readlink -f "$link")" = "$1" ]; then
+			echo "$link"
+			return
+		fi
+	done
+}
+
+choose()
+{
+	echo "places"
+	places | while read -r name size; do
+		why=$(verdict "$name")
+		echo "  $name $size: ${why:-free}"
+		if ! [ "$why" ]; then
+			echo "$name" >>"$work/free"
+		fi
+	done
+	if [ "$device" ]; then
+		why=$(verdict "$device")
+		if [ "$why" ]; then
+			die "$why"
+		fi
+	elif ! [ -s "$work/free" ]; then
+		die "there is no place to save this system to: make a partition for it"
+	elif [ "$(wc -l <"$work/free")" -gt 1 ]; then
+		die "there are several places to save this system to: name one of them, kjump setup DEVICE"
+	else
+		device=$(cat "$work/free")
+	fi
+	name=$(lasting_name "$device")
+	if ! [ "$name" ]; then
+		die "$device is called otherwise when other disks are there: make a partition on it"
+	fi
+	say "this system will be saved to $device, $name"
+}
+
+# For whatever is there already, once: what to go back to.
+keep()
+{
+	if [ "$dry" = 1 ] || [ -e "$state/kept" ]; then
+		return
+	fi
+	mkdir -p "$state"
+	if [ -e "$conf" ]; then
+		cp -p "$conf" "$state/kjump.conf"
+	fi
+	: >"$state/kept"
+}
+
+configure()
+{
+	keep
+	if [ "$force" = 1 ]; then
+		# kjump hibernate asks no more than that what it finds there is its own, or nothing.
+		doing dd if=/dev/zero "of=$device" bs=128k count=1 conv=fsync,notrunc status=none
+	fi
+	{
+		grep -sv '^[[:space:]]*device[[:space:]]*=' "$conf" || :
+		echo "device=$name"
+	} | write "$conf"
+	if have update-grub; then
+		write "$grub" <<-END
+			# Written by kjump setup: the next boot resumes what was saved there.
+			GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX kjump.restore=$name"
+		END
+		doing update-grub
+	else
+		say "there is no update-grub: add to the command line of the next boot: kjump.restore=$name"
+	fi
+	if [ "$systemd" = 1 ]; then
+		for unit in hibernate logind; do
+			doing mkdir -p "$units/systemd-$unit.service.d"
+			doing ln -sf "$share/$unit.conf" "$units/systemd-$unit.service.d/kjump.conf"
+		done
+		doing systemctl daemon-reload
+		doing systemctl try-restart systemd-logind
+	fi
+	if [ "$ready" = 1 ]; then
+		doing systemctl enable kjump-load.service
+	fi
+	for release in $(kernels); do
+		doing kjump-mkinitramfs "$release"
+		if have update-initramfs; then
+			doing update-initramfs -u -k "$release"
+		fi
+	done
+}
+
+# Whether it would work; what is wrong is said.
+check()
+{
+	rc=0
+	for release in $(kernels); do
+		if have lsinitramfs &&
+		   ! lsinitramfs "/boot/initrd.img-$release" | grep -q 'sbin/kjump-boot$'; then
+			say "/boot/initrd.img-$release cannot resume: it has no kjump-boot"
+			rc=1
+		fi
+	done
+	if have update-grub && ! grep -qs "kjump.restore=$name" /boot/grub/grub.cfg; then
+		say "/boot/grub/grub.cfg does not have kjump.restore=$name"
+		rc=1
+	fi
+	kjump hibernate --dry-run || rc=$?
+	if [ $rc = 0 ]; then
+		say "ready: kjump hibernate saves this system to $device, and the next boot resumes it"
+	fi
+	return $rc
+}
+
+undo()
+{
+	if ! [ -e "$state/kept" ]; then
+		die "there is nothing to undo"
+	fi
+	if [ -e "$state/kjump.conf" ]; then
+		doing cp -p "$state/kjump.conf" "$conf"
+	else
+		doing rm -f "$conf"
+	fi
+	if [ -e "$grub" ]; then
+		doing rm -f "$grub"
+		if have update-grub; then
+			doing update-grub
+		fi
+	fi
+	for unit in hibernate logind; do
+		if [ -e "$units/systemd-$unit.service.d/kjump.conf" ]; then
+			doing rm -f "$units/systemd-$unit.service.d/kjump.conf"
+			doing rmdir --ignore-fail-on-non-empty "$units/systemd-$unit.service.d"
+			reload=1
+		fi
+	done
+	if [ "${reload:-}" ]; then
+		doing systemctl daemon-reload
+		doing systemctl try-restart systemd-logind
+	fi
+	if [ -e "$units/multi-user.target.wants/kjump-load.service" ]; then
+		doing systemctl disable kjump-load.service
+	fi
+	doing rm -rf "$state"
+	say "as before kjump setup"
+}
+
+if [ "$undo" = 1 ]; then
+	undo
+	exit
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+facts
+if ! [ -e /sys/kernel/kexec_jump ]; then
+	die "this kernel has no kexec jump (CONFIG_KEXEC_JUMP): boot one that has"
+fi
+# The peer's initramfs is looked at, too, to know what room it needs.
+if ! [ -e "/boot/kjump-initrd.img-$(uname -r)" ] && [ "$dry" = 0 ]; then
+	kjump-mkinitramfs
+fi
+choose
+configure
+if [ "$dry" = 0 ]; then
+	check
+fi
