@@ -153,6 +153,22 @@ static int is_number(const struct dirent *e)
 	return *e->d_name >= '0' && *e->d_name <= '9';
 }
 
+/*
+ * What runtime services are made of: their code, data, registers and ports (UEFI 2.10,
+ * table 7.6). The kernel keeps other memory, too, for tables it reads when it boots;
+ * where the firmware has these depends on what it found on the disks.
+ */
+static bool is_service(const char *region)
+{
+	char *path = xasprintf("%s/%s/type", RUNTIME_MAP, region);
+	char *text = read_text(path);
+	unsigned long type = text ? strtoul(text, NULL, 0) : 0;
+
+	free(path);
+	free(text);
+	return type == 5 || type == 6 || type == 11 || type == 12;
+}
+
 static void add_runtime_map(char **text)
 {
 	static const char * const files[] = {
@@ -166,7 +182,7 @@ static void add_runtime_map(char **text)
 		return;
 	XXH64_reset(&state, 0);
 	for (int i = 0; i < n; i++) {
-		for (unsigned int j = 0; j < ARRAY_SIZE(files); j++) {
+		for (unsigned int j = 0; is_service(names[i]->d_name) && j < ARRAY_SIZE(files); j++) {
 			char *path = xasprintf("%s/%s/%s", RUNTIME_MAP, names[i]->d_name, files[j]);
 
 			hash_file(&state, path, 0, SIZE_MAX);
