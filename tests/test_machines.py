@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Machines as they are sold: IOMMU, x2APIC, several nodes, all that a CPU can do."""
+import re
+
+import pytest
+
+from images import hibernate, resume
+from jumps import Work, load_kernel, load_way_back
+
+TARGET = "/dev/nvme0n1"
+# What to boot, and what is in the log of a kernel that found it.
+MACHINES = {
+    "iommu": ({"smp": 2, "cpu": "qemu64,+x2apic", "append": "intel_iommu=on"},
+              ["-device", "intel-iommu,intremap=on,eim=on"],
+              ["DMAR: Intel.R. Virtualization Technology for Directed I/O",
+               "DMAR-IR: Enabled IRQ remapping in x2apic mode"]),
+    "numa": ({"smp": "4,sockets=2", "cpu": "max"},
+             [x for n in (0, 1) for x in ("-object", f"memory-backend-ram,id=mem{n},size=256M",
+                                          "-numa", f"node,nodeid={n},memdev=mem{n},cpus={2 * n}-{2 * n + 1}")],
+             ["smp: Brought up 2 nodes, 4 CPUs"]),
+}
+
+
+def nvme(tmp_path):
+    """Its DMA goes through an IOMMU that there is; that of virtio's disks, and in QEMU large ones of AHCI, does not."""
+    image = tmp_path / "target.img"
+    with open(image, "wb") as f:
+        f.truncate(320 << 20)
+    return ["-blockdev", f"driver=raw,node-name=target,cache.no-flush=on,file.driver=file,file.filename={image}",
+            "-device", "nvme,drive=target,serial=target"]
+
+
+def check_found(g, found):
+    log = g.run("dmesg").out
+    for line in found:
+        assert re.search(line, log), line
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine(boot, tmp_path, machine):
+    """Round trips with a disk busy, and hibernation; the peer sees the same machine."""
+    kw, args, found = MACHINES[machine]
+    append = kw.get("append", "")
+    g = boot("x86_64", memory="512M", net=False, disks=False, workdir=tmp_path, qemu_args=args + nvme(tmp_path), **kw)
+    check_found(g, found)
+    work = Work(g, disks=False, mb=8, tmpfs_mb=8)
+    g.run(f"(while :; do dd if={TARGET} of=/tmp/read bs=64k count=64 iflag=direct && cmp -n 4194304 /tmp/read /dev/zero "
+          "|| echo wrong >>/tmp/wrong; done) >/dev/null 2>&1 &").check()
+    load_kernel(g, append=append)
+    for n in range(3):
+        g.jump("kjreboot", to="B")
+        if not n:
+            check_found(g, found)
+            load_way_back(g)
+        g.jump("kjreboot", to="A")
+        work.check()
+    g.run("kill %1; ! test -e /tmp/wrong && kexec -u").check()
+    hibernate(g, f"kjump hibernate {TARGET}")
+    work.g = g = resume(boot, g, append=f"kjump.restore={TARGET} {append}")
+    work.check()
+    work.end()
