@@ -102,7 +102,7 @@ def test_set_up_used_and_purged(boot, machine):
     assert f"kjump.restore=PARTUUID={name}" in r.out and written(g) == before
 
     r = g.run("kjump setup --systemd --ready", timeout=600).check()
-    assert f"kjump: ready: kjump hibernate saves this system to {place}" in r.out, r
+    assert f"kjump: ready: kjump hibernate saves to {place}" in r.out, r
     assert g.run("cat /etc/kjump.conf").out == f"device=PARTUUID={name}"
     words = set(g.run("grep -o 'kjump.restore=[^ ]*' /boot/grub/grub.cfg").out.split())
     assert words == {f"kjump.restore=PARTUUID={name}"}

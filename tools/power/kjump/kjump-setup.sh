@@ -57,7 +57,8 @@ kernels()
 {
 	for config in /boot/config-*; do
 		release=${config#/boot/config-}
-		if grep -qs '^CONFIG_KEXEC_JUMP=y' "$config" && [ -e "/boot/vmlinuz-$release" ]; then
+		[ -e "/boot/vmlinuz-$release" ] || continue
+		if grep -qs '^CONFIG_KEXEC_JUMP=y' "$config"; then
 			echo "$release"
 		fi
 	done
@@ -142,7 +143,7 @@ choose()
 	elif ! [ -s "$work/free" ]; then
 		die "there is no place to save this system to: make a partition for it"
 	elif [ "$(wc -l <"$work/free")" -gt 1 ]; then
-		die "there are several places to save this system to: name one of them, kjump setup DEVICE"
+		die "there are several places to save this system to: kjump setup DEVICE"
 	else
 		device=$(cat "$work/free")
 	fi
@@ -184,7 +185,7 @@ configure()
 		END
 		doing update-grub
 	else
-		say "there is no update-grub: add to the command line of the next boot: kjump.restore=$name"
+		say "no update-grub here: the next boot needs the words kjump.restore=$name"
 	fi
 	if [ "$systemd" = 1 ]; then
 		for unit in hibernate logind; do
@@ -222,7 +223,7 @@ check()
 	fi
 	kjump hibernate --dry-run || rc=$?
 	if [ $rc = 0 ]; then
-		say "ready: kjump hibernate saves this system to $device, and the next boot resumes it"
+		say "ready: kjump hibernate saves to $device, and the next boot resumes"
 	fi
 	return $rc
 }

@@ -182,7 +182,9 @@ static void add_runtime_map(char **text)
 		return;
 	XXH64_reset(&state, 0);
 	for (int i = 0; i < n; i++) {
-		for (unsigned int j = 0; is_service(names[i]->d_name) && j < ARRAY_SIZE(files); j++) {
+		bool counts = is_service(names[i]->d_name);
+
+		for (unsigned int j = 0; counts && j < ARRAY_SIZE(files); j++) {
 			char *path = xasprintf("%s/%s/%s", RUNTIME_MAP, names[i]->d_name, files[j]);
 
 			hash_file(&state, path, 0, SIZE_MAX);
