@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from images import hibernate, resume
+from images import USAGE, hibernate, resume
 from jumps import Work, sysfs
 from kjlab import deb, debian
 from kjlab.util import run
@@ -101,11 +101,14 @@ def test_set_up_used_and_purged(boot, machine):
     assert re.search(r"^  /dev/vd. \S+: .* is in use", r.out, re.M) and re.search(r"^  /dev/vd. \S+: .* holds", r.out, re.M)
     assert f"kjump.restore=PARTUUID={name}" in r.out and written(g) == before
 
+    assert g.run("kjump setup --force").rc == USAGE
+    assert "is in use" in g.run("kjump setup --force /dev/disk/by-label/root").out and written(g) == before
     r = g.run("kjump setup --systemd --ready", timeout=600).check()
     assert f"kjump: ready: kjump hibernate saves to {place}" in r.out, r
     assert g.run("cat /etc/kjump.conf").out == f"device=PARTUUID={name}"
     words = set(g.run("grep -o 'kjump.restore=[^ ]*' /boot/grub/grub.cfg").out.split())
     assert words == {f"kjump.restore=PARTUUID={name}"}
+    g.run("systemctl restart systemd-logind").check()
     g = off_and_on(boot, g, "systemctl hibernate", words.pop())
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]
     assert g.run("journalctl -b -p err -q --no-pager -u systemd-hibernate -u systemd-logind").out == ""
@@ -135,4 +138,6 @@ def test_drivers_are_modules(boot, machine):
     g.run("kjump-mkinitramfs").check()
     assert {"lib/modules/usb-storage.ko", "lib/modules/xhci-pci.ko"} <= set(modules()) and len(modules()) < 12
     g.run("echo device=/dev/sda >/etc/kjump.conf").check()
-    off_and_on(boot, g, "kjump hibernate", "kjump.restore")
+    g = off_and_on(boot, g, "kjump hibernate", "kjump.restore")
+    # To its system it was there all the time.
+    assert "USB disconnect" not in g.run("dmesg").out

@@ -78,11 +78,14 @@ def build():
         (HOME / "lab-shell.service").write_text(SHELL)
         say("installing our packages in build/debian")
         root = HOME / "root"
-        mounts = "" if bare.in_chroot() else f"mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc; "
-        unmounts = "" if bare.in_chroot() else f"umount -l {root}/proc {root}/dev; "
+        # As in bare.Machine: where nothing can be mounted it has its own devices, and no /proc.
+        alone = bare.in_chroot()
+        devices = "" if alone else "--exclude='./dev/*'"
+        mounts = "" if alone else f"mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc"
+        unmounts = "" if alone else f"umount -l {root}/proc {root}/dev"
         script = f"""
             rm -rf --one-file-system {root}; mkdir {root}
-            tar -C {root} -xf {base} --exclude='./dev/*'
+            tar -C {root} -xf {base} {devices}
             {mounts}
             {customize(root)}
             {unmounts}

@@ -106,7 +106,10 @@ verdict()
 	if [ "$force" = 1 ]; then
 		set -- --force "$1"
 	fi
-	said=$(kjump -q hibernate --dry-run "$@" 2>&1) || echo "$said" | sed -n 's/^kjump: //;p;q'
+	if ! said=$(kjump -q hibernate --dry-run "$@" 2>&1); then
+		said=$(echo "$said" | sed -n 's/^kjump: //p' | head -n 1)
+		echo "${said:-kjump hibernate --dry-run failed}"
+	fi
 }
 
 # What it will be called when other disks are there.
@@ -136,6 +139,7 @@ choose()
 		fi
 	done
 	if [ "$device" ]; then
+		device=$(readlink -f "$device")
 		why=$(verdict "$device")
 		if [ "$why" ]; then
 			die "$why"
@@ -193,14 +197,16 @@ configure()
 			doing ln -sf "$share/$unit.conf" "$units/systemd-$unit.service.d/kjump.conf"
 		done
 		doing systemctl daemon-reload
-		doing systemctl try-restart systemd-logind
+		# That is not done here: there are desktops that do not survive it.
+		say "from the next boot on, or after systemctl restart systemd-logind, systemctl" \
+			"hibernate uses kjump"
 	fi
 	if [ "$ready" = 1 ]; then
 		doing systemctl enable kjump-load.service
 	fi
 	for release in $(kernels); do
 		doing kjump-mkinitramfs "$release"
-		if have update-initramfs; then
+		if have update-initramfs && [ -e "/boot/initrd.img-$release" ]; then
 			doing update-initramfs -u -k "$release"
 		fi
 	done
@@ -210,6 +216,11 @@ configure()
 check()
 {
 	rc=0
+	for config in /boot/config-*; do
+		if ! grep -q '^CONFIG_KEXEC_JUMP=y' "$config"; then
+			say "${config#/boot/config-} cannot resume: do not boot it while a system is saved"
+		fi
+	done
 	for release in $(kernels); do
 		if have lsinitramfs &&
 		   ! lsinitramfs "/boot/initrd.img-$release" | grep -q 'sbin/kjump-boot$'; then
@@ -253,7 +264,6 @@ undo()
 	done
 	if [ "${reload:-}" ]; then
 		doing systemctl daemon-reload
-		doing systemctl try-restart systemd-logind
 	fi
 	if [ -e "$units/multi-user.target.wants/kjump-load.service" ]; then
 		doing systemctl disable kjump-load.service

@@ -22,7 +22,7 @@ enum {
 };
 
 static const char setup_help[] =
-	"kjump setup [--dry-run] [--force] [--systemd] [--ready] [DEVICE]\n"
+	"kjump setup [--dry-run] [--systemd] [--ready] [[--force] DEVICE]\n"
 	"kjump setup --undo [--dry-run]\n\n"
 	"Show what this machine has, and make it ready to hibernate to DEVICE, by default the\n"
 	"only partition that nothing else uses: write /etc/kjump.conf, have the boot loader\n"
@@ -71,6 +71,9 @@ int verb_setup(int argc, char **argv)
 		device = argv[optind];
 	if (undo && (device || force || systemd || ready))
 		return usage(argv[0], "--undo undoes all of it");
+	/* Else it would be what happens to be the only one. */
+	if (force && !device)
+		return usage(argv[0], "--force erases a device: name it");
 	if (geteuid())
 		return fail(KJ_FAILED, "only root can set it up");
 	if (device) {
