@@ -217,8 +217,9 @@ check()
 {
 	rc=0
 	for config in /boot/config-*; do
+		release=${config#/boot/config-}
 		if ! grep -q '^CONFIG_KEXEC_JUMP=y' "$config"; then
-			say "${config#/boot/config-} cannot resume: do not boot it while a system is saved"
+			say "$release cannot resume: do not boot it while a system is saved"
 		fi
 	done
 	for release in $(kernels); do
