@@ -113,11 +113,11 @@ def test_set_up_used_and_purged(boot, machine):
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]
     assert g.run("journalctl -b -p err -q --no-pager -u systemd-hibernate -u systemd-logind").out == ""
 
-    g.run("kjump setup --undo").check()
+    g.run("kjump setup --undo", timeout=600).check()
     assert written(g) == before
     assert g.run("grep -c kjump.restore /boot/grub/grub.cfg").out == "0"
     g.run(f"kjump setup --systemd {place}", timeout=600).check()
-    g.run("rm -r /srv /root/hooks; dpkg -P kjump").check()
+    g.run("rm -r /srv /root/hooks; dpkg -P kjump", timeout=600).check()
     assert g.run("find / -xdev -name '*kjump*' ! -path '/usr/lib/modules/*'").out == ""
     assert g.run("grep -rl kjump /etc /boot/grub /var/lib/systemd").out == ""
     g.run("systemctl daemon-reload").check()
