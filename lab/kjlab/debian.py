@@ -5,7 +5,7 @@ import shutil
 from . import bare, deb, initramfs, packages
 from .util import BUILD, LAB, Stamp, digest, lock, run, say
 
-HOME = BUILD / "debian"
+HOME = BUILD / bare.SUITE
 SIZE = 1400     # MB
 HAS = ("systemd-sysv", "udev", "dbus", "initramfs-tools", "kexec-tools", "busybox", "cpio", "zstd", "xz-utils",
        "kmod", "procps", "psmisc", "grub2-common")
@@ -51,7 +51,7 @@ def customize(root):
 
 
 def build():
-    """build/debian/root.img, and kernel and initramfs as the packages put them in its /boot: bzImage, initrd.img."""
+    """build/bookworm/root.img, and kernel and initramfs as the packages put them in its /boot: bzImage, initrd.img."""
     debs = deb.kjump(), deb.lab_kernel()
     programs = initramfs.compile_guest("x86_64") | {"lab-shell": LAB / "guest/lab-shell"}
     image, stamp = HOME / "root.img", Stamp(HOME / ".lab-debian")
@@ -65,7 +65,7 @@ def build():
         stamp.clear()
         base_key = digest(*HAS, bare.SUITE)
         if not (base.is_file() and base_stamp.fresh(base_key)):
-            say("installing Debian 12 in build/debian (some minutes)")
+            say("installing Debian 12 in build/bookworm (some minutes)")
             (HOME / "apt.conf").write_text(bare.apt_settings())
             run("mmdebstrap", "--quiet", "--variant=important", f"--include={','.join(HAS)}",
                 f"--aptopt={HOME / 'apt.conf'}", bare.SUITE, base, packages.Apt(packages.host_arch()).mirror(),
@@ -76,7 +76,7 @@ def build():
         for file in (*debs, *(programs[p] for p in PROGRAMS)):
             shutil.copy(file, HOME)
         (HOME / "lab-shell.service").write_text(SHELL)
-        say("installing our packages in build/debian")
+        say("installing our packages in build/bookworm")
         root = HOME / "root"
         # As in bare.Machine: where nothing can be mounted it has its own devices, and no /proc.
         alone = bare.in_chroot()
