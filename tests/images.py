@@ -11,6 +11,8 @@ from jumps import MB, at_host_time, free_kb
 
 DEVICE = "/dev/vdc"         # Guest(blank=...)
 RESTORE = f"kjump.restore={DEVICE}"
+# How the last jump ended, to a system that was resumed.
+RESUMED = "ok, resumed from an image"
 # kjump's exit codes
 # What saving and restoring may take beside the kernel, in kB.
 MEMORY_BOUND = 64 << 10
@@ -37,7 +39,7 @@ def resume(boot, g, append=RESTORE, **kw):
     kw = {"variant": g.variant, "cpu": g.cpu} | kw
     new = boot(smp=g.smp, memory=g.memory, disks=g.disks, net=g.net, blank=g.blank,
                qemu_args=g.qemu_args, workdir=g.dir, append=f"lab.name=C {append}", **kw)
-    assert new.run("cat /sys/kernel/kexec_jump/last").out == "ok, resumed from an image"
+    assert new.run("cat /sys/kernel/kexec_jump/last").out == RESUMED
     return new
 
 

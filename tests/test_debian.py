@@ -5,20 +5,13 @@ import subprocess
 
 import pytest
 
-from images import USAGE, hibernate, resume
-from jumps import Work, sysfs
+from images import RESUMED, USAGE, hibernate, resume
+from jumps import Work
 from kjlab import deb, debian
+from kjlab.guest import Guest
 from kjlab.util import run
 
-RESUMED = "ok, resumed from an image"
-
-
 ROOT = "root=LABEL=root rw"
-
-
-def drive(name, image, device="virtio-blk-pci"):
-    return ["-blockdev", f"driver=raw,node-name={name},cache.no-flush=on,file.driver=file,file.filename={image}",
-            "-device", f"{device},drive={name},serial={name}"]
 
 
 @pytest.fixture
@@ -32,10 +25,10 @@ def machine(boot, tmp_path):
 
     def start(target):
         return boot("x86_64", smp=2, memory="768M", disks=False, net=False, kernel=home / "bzImage",
-                    initrd=home / "initrd.img", qemu_args=drive("root", tmp_path / "root.img") + target,
+                    initrd=home / "initrd.img", qemu_args=Guest.drive("root", tmp_path / "root.img", "virtio-blk-pci") + target,
                     workdir=tmp_path, append=ROOT)
 
-    start.target = lambda device: drive("target", tmp_path / "target.img", device)
+    start.target = lambda device: Guest.drive("target", tmp_path / "target.img", f"{device},serial=target")
     return start
 
 
@@ -130,9 +123,11 @@ def test_drivers_are_modules(boot, machine):
     g = machine(["-device", "qemu-xhci"] + machine.target("usb-storage,removable=on"))
     check_system(g)
     assert g.run("lsmod | grep -o '^usb_storage'").out == "usb_storage"
+
     def modules():
         packed = "/boot/kjump-initrd.img-$(uname -r)"
         return g.run(f"gzip -dc {packed} | cpio -t --quiet | grep 'ko$'").out.split()
+
     # It was installed where there was no such disk.
     assert not modules()
     g.run("kjump-mkinitramfs").check()

@@ -5,6 +5,7 @@ import re
 
 from images import BAD_IMAGE, DEVICE, OK, PEER, REFUSED, boot_fresh, hibernate, resume
 from jumps import MB, sysfs
+from kjlab.guest import Guest
 from test_kjump_host import field
 from test_kjump_verbs import returns
 
@@ -20,8 +21,7 @@ def disks(tmp_path, *serials, size=320, first=0):
         if not file.exists():
             file.touch()
             os.truncate(file, size * MB)
-        args += ["-blockdev", f"driver=raw,node-name=disk{n},file.driver=file,file.filename={file}",
-                 "-device", f"virtio-blk-pci,drive=disk{n}" + (f",serial={serial}" if serial else "")]
+        args += Guest.drive(f"disk{n}", file, "virtio-blk-pci" + (f",serial={serial}" if serial else ""))
     return args
 
 

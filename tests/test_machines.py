@@ -6,6 +6,7 @@ import pytest
 
 from images import hibernate, resume
 from jumps import Work, load_kernel, load_way_back
+from kjlab.guest import Guest
 
 TARGET = "/dev/nvme0n1"
 # What to boot, and what is in the log of a kernel that found it.
@@ -26,8 +27,7 @@ def nvme(tmp_path):
     image = tmp_path / "target.img"
     with open(image, "wb") as f:
         f.truncate(320 << 20)
-    return ["-blockdev", f"driver=raw,node-name=target,cache.no-flush=on,file.driver=file,file.filename={image}",
-            "-device", "nvme,drive=target,serial=target"]
+    return Guest.drive("target", image, "nvme,serial=target")
 
 
 def check_found(g, found):

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """A machine with UEFI: other holes in its memory, and services of the firmware that stay."""
-import re
 import shutil
 
 import pytest
 
 from images import hibernate, resume
-from jumps import MB, at_work, sysfs
+from jumps import MB, at_work, iomem, ranges, sysfs
 
 CODE, VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
-HIBERNATE = "kjump hibernate /dev/vdc"
 
 
 @pytest.fixture
@@ -24,27 +22,21 @@ def uefi(boot, tmp_path):
     return start
 
 
-def ram(g):
-    """System RAM as the kernel has it, whole MB of it."""
-    found = re.findall(r"^(\w+)-(\w+) : System RAM$", g.run("cat /proc/iomem").out, re.M)
-    return [(int(start, 16), int(end, 16)) for start, end in found]
-
-
 @pytest.mark.parametrize("memory", ["512M", "8G"])
 def test_hibernate(boot, uefi, memory):
-    """The window is where there is room; the peer is told of the firmware; the machine resumes, again and again."""
+    """The window is where there is room; the machine resumes, again and again."""
     g = uefi(memory=memory)
     assert g.run("ls -d /sys/firmware/efi").rc == 0
     # The piece of RAM from 1 MB on, where a BIOS's machine has its window, is too small.
-    (first,) = [end for start, end in ram(g) if start == MB]
+    ram = iomem(g, "System RAM")
+    (first,) = [end for start, end in ram if start == MB]
     assert first < 16 * MB
     with at_work(g, mb=8, tmpfs_mb=8) as work:
         g.run("kjump load --ready", timeout=300).check()
-        window = [tuple(int(x, 0) for x in line.split("-")) for line in sysfs(g, "image_window").splitlines()]
-        start, end = window[-1]
+        start, end = ranges(sysfs(g, "image_window"))[-1]
         assert start > first and end - start >= 48 * MB
-        assert any(a <= start and end <= b for a, b in ram(g))
+        assert any(a <= start and end <= b for a, b in ram)
         for _ in range(2):
-            hibernate(g, HIBERNATE)
+            hibernate(g)
             work.g = g = resume(boot, g)
             work.check()

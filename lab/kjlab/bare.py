@@ -49,20 +49,26 @@ def apt_settings():
         ("Acquire::http", "Acquire::https", "Acquire::Check-")))
 
 
+def install(made, variant, include):
+    """Have a Debian with these packages in the archive `made`: mmdebstrap's variant, and more. Under the caller's lock."""
+    home, mirror = made.parent, packages.Apt(packages.host_arch()).mirror()
+    stamp, key = Stamp(home / f".lab-{made.stem}"), digest(mirror, SUITE, variant, *include)
+    if made.is_file() and stamp.fresh(key):
+        return
+    say(f"installing Debian ({SUITE}, {variant}) in build/{home.name} (some minutes)")
+    home.mkdir(parents=True, exist_ok=True)
+    stamp.clear()
+    (home / "apt.conf").write_text(apt_settings())
+    run("mmdebstrap", "--quiet", f"--variant={variant}", f"--include={','.join(include)}",
+        f"--aptopt={home / 'apt.conf'}", SUITE, made, mirror, log=home / "mmdebstrap.log")
+    stamp.set(key)
+
+
 def archive():
     """build/bare/root.tar."""
-    home, mirror = BUILD / "bare", packages.Apt(packages.host_arch()).mirror()
-    made, stamp = home / "root.tar", Stamp(home / ".lab-root")
-    key = digest(mirror, SUITE, *MORE)
+    made = BUILD / "bare/root.tar"
     with lock("bare"):
-        if not (made.is_file() and stamp.fresh(key)):
-            say(f"installing a bare Debian ({SUITE}) in build/bare (a minute)")
-            home.mkdir(parents=True, exist_ok=True)
-            stamp.clear()
-            (home / "apt.conf").write_text(apt_settings())
-            run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(MORE)}",
-                f"--aptopt={home / 'apt.conf'}", SUITE, made, mirror, log=home / "mmdebstrap.log")
-            stamp.set(key)
+        install(made, "minbase", MORE)
     return made
 
 

@@ -30,9 +30,8 @@ def kjump():
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
             shutil.copytree(initramfs.KJUMP, source)
             shutil.copytree(ROOT / "debian", source / "debian")
-            env = {k: v for k, v in os.environ.items() if k != "MAKEFLAGS"}
-            run("dpkg-buildpackage", "-b", "-us", "-uc", what="building the package kjump", cwd=source, env=env,
-                log=DEBS / "kjump.log")
+            run("env", "-u", "MAKEFLAGS", "dpkg-buildpackage", "-b", "-us", "-uc", what="building the package kjump",
+                cwd=source, log=DEBS / "kjump.log")
             stamp.set(key)
     return only("kjump_*.deb")
 

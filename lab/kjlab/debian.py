@@ -2,7 +2,7 @@
 """A disk with Debian 12 on it, systemd and all, our packages installed, to be booted as a guest."""
 import shutil
 
-from . import bare, deb, initramfs, packages
+from . import bare, deb, initramfs
 from .util import BUILD, LAB, Stamp, digest, lock, run, say
 
 HOME = BUILD / bare.SUITE
@@ -60,17 +60,8 @@ def build():
         if image.is_file() and stamp.fresh(key):
             return HOME
         base = HOME / "base.tar"
-        base_stamp = Stamp(HOME / ".lab-base")
-        HOME.mkdir(parents=True, exist_ok=True)
+        bare.install(base, "important", HAS)
         stamp.clear()
-        base_key = digest(*HAS, bare.SUITE)
-        if not (base.is_file() and base_stamp.fresh(base_key)):
-            say("installing Debian 12 in build/bookworm (some minutes)")
-            (HOME / "apt.conf").write_text(bare.apt_settings())
-            run("mmdebstrap", "--quiet", "--variant=important", f"--include={','.join(HAS)}",
-                f"--aptopt={HOME / 'apt.conf'}", bare.SUITE, base, packages.Apt(packages.host_arch()).mirror(),
-                log=HOME / "mmdebstrap.log")
-            base_stamp.set(base_key)
         for old in HOME.glob("*.deb"):
             old.unlink()
         for file in (*debs, *(programs[p] for p in PROGRAMS)):
@@ -82,17 +73,11 @@ def build():
         alone = bare.in_chroot()
         devices = "" if alone else "--exclude='./dev/*'"
         mounts = "" if alone else f"mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc"
-        unmounts = "" if alone else f"umount -l {root}/proc {root}/dev"
-        script = f"""
-            rm -rf --one-file-system {root}; mkdir {root}
-            tar -C {root} -xf {base} {devices}
-            {mounts}
-            {customize(root)}
-            {unmounts}
-            rm -f {image}
-            mke2fs -q -t ext4 -L root -d {root} {image} {SIZE}M
-            rm -rf --one-file-system {root}
-            """
-        run(*bare.namespace("sh", "-ec", script), what="installing our packages", log=HOME / "install.log")
+        # What is mounted for one of these is gone for the next.
+        for script in (f"rm -rf --one-file-system {root}; mkdir {root}\ntar -C {root} -xf {base} {devices}\n{mounts}\n"
+                       + customize(root),
+                       f"rm -f {image}; mke2fs -q -t ext4 -L root -d {root} {image} {SIZE}M\n"
+                       f"rm -rf --one-file-system {root}"):
+            run(*bare.namespace("sh", "-ec", script), what="installing our packages", log=HOME / "install.log")
         stamp.set(key)
     return HOME

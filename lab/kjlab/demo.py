@@ -320,7 +320,7 @@ def machine(kind, variant, home, **more):
     """The demo's machine, with its disks: the same when it is started again."""
     g = kind(variant, smp=2, memory=MEMORY, label=f"demo-{variant}", start=False, workdir=home,
              blank=IMAGE_MB, **more)
-    g.qemu_args += g._drive("dump", g._disk("dump", DUMP_MB), "virtio-blk-pci")
+    g.qemu_args += g.drive("dump", g._disk("dump", DUMP_MB), "virtio-blk-pci")
     # Nothing for the firmware to do.
     g.qemu_args += ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
     return g

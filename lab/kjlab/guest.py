@@ -180,13 +180,13 @@ class Guest:
             argv += ["-icount", self.icount]
         boot = self.home / "boot.img"
         if boot.is_file():
-            argv += self._drive("boot", boot, "virtio-blk-pci", ",read-only=on")
+            argv += self.drive("boot", boot, "virtio-blk-pci", ",read-only=on")
         if self.disks:
-            argv += self._drive("virtio", self._disk("virtio", 64), "virtio-blk-pci")
-            argv += self._drive("ahci", self._disk("ahci", 64), "ide-hd,bus=ide.0")
-            argv += self._drive("nvme", self._disk("nvme", 64), "nvme,serial=lab")
+            argv += self.drive("virtio", self._disk("virtio", 64), "virtio-blk-pci")
+            argv += self.drive("ahci", self._disk("ahci", 64), "ide-hd,bus=ide.0")
+            argv += self.drive("nvme", self._disk("nvme", 64), "nvme,serial=lab")
         if self.blank:
-            argv += self._drive("blank", self._disk("blank", self.blank), "virtio-blk-pci")
+            argv += self.drive("blank", self._disk("blank", self.blank), "virtio-blk-pci")
         if self.net:
             for n, card in ((2, "virtio-net-pci"), (3, "e1000")):
                 argv += ["-netdev", f"user,id=net{n},net=10.0.{n}.0/24,host=10.0.{n}.2,ipv6=off",
@@ -196,7 +196,8 @@ class Guest:
         return [str(a) for a in argv + self.qemu_args]
 
     @staticmethod
-    def _drive(ident, image, device, more=""):
+    def drive(ident, image, device, more=""):
+        """QEMU's arguments for a disk of a file: as this device, with more options for the file."""
         # To end QEMU loses nothing, and what the host's disk does meanwhile is no matter.
         return ["-blockdev", f"driver=raw,node-name={ident},cache.no-flush=on,file.driver=file,"
                 f"file.filename={image}{more}",

@@ -133,10 +133,14 @@ def copy_modules(obj, results):
         run("strip", "--strip-debug", "-o", results / ko.name, ko)
 
 
+def debug_flags(config):
+    return DEBUG_FLAGS if config.get("DEBUG_INFO_DWARF5") == "y" else ()
+
+
 def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
     """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules."""
     stamp = Stamp(results / ".lab-kernel")
-    flags = DEBUG_FLAGS if want.get("DEBUG_INFO_DWARF5") == "y" else ()
+    flags = debug_flags(want)
     key = digest(source, fragment(want), " ".join(REPRODUCIBLE + flags))
     if stamp.fresh(key) and all((results / f).is_file() for f in ("bzImage", "vmlinux")):
         return
@@ -164,8 +168,7 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
 def package(src, obj, variant, log, env):
     """Make Debian packages of what is built in `obj`, in the folder it is in."""
     log.unlink(missing_ok=True)
-    flags = DEBUG_FLAGS if "CONFIG_DEBUG_INFO_DWARF5=y" in (obj / ".config").read_text() else ()
-    run(*make_args(src, obj, variant), *flags, "KDEB_PKGVERSION=1-1", "bindeb-pkg",
+    run(*make_args(src, obj, variant), *debug_flags(parse((obj / ".config").read_text())), "KDEB_PKGVERSION=1-1", "bindeb-pkg",
         what=f"packaging {variant}", log=log, env=env)
 
 

@@ -8,10 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef LIBEXECDIR
-#define LIBEXECDIR	"/usr/libexec"
-#endif
-#define SETUP		LIBEXECDIR "/kjump/setup"
+#define SETUP	LIBEXECDIR "/kjump/setup"	/* see Makefile */
 
 enum {
 	OPT_DRY_RUN = OPT_FIRST,
