@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fixtures: which kernel (variant), and booting guests (boot)."""
 import collections
-import os
 import pathlib
 import sys
 
@@ -11,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lab"))
 sys.dont_write_bytecode = True
 
+from jumps import BOTH  # noqa: E402
 from kjlab.guest import Guest  # noqa: E402
 from kjlab.kernel import SMALL  # noqa: E402
 from kjlab.util import BUILD  # noqa: E402
@@ -51,7 +51,7 @@ def variant(request):
 
 
 # What only the tool has a part in is tried on one architecture; on both with KJ_BOTH=1, as in lab/soak.
-@pytest.fixture(params=["x86_64", "i386"] if os.environ.get("KJ_BOTH") else ["x86_64"])
+@pytest.fixture(params=["x86_64", "i386"] if BOTH else ["x86_64"])
 def either(request):
     """A variant, for what is the same on both."""
     return request.param

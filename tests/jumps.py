@@ -15,6 +15,8 @@ from kjlab.echo import EchoServer
 MB = 1 << 20
 # Where chance decides, KJ_SEED=N decides the same again, as far as the host's timing allows.
 SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
+# What is the same on all architectures is tried on all of them, however long that takes.
+BOTH = "KJ_BOTH" in os.environ
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.

@@ -105,10 +105,10 @@ def test_disks_without_a_name(boot, either, tmp_path):
     g.jump("kjump back", to="A")
 
 
-def test_missing_and_changed(boot, variant, tmp_path):
+def test_missing_and_changed(boot, either, tmp_path):
     """Each is named, with what to do; connected again, and as it was, it is resumed."""
     spare = ["-device", "nvme,serial=spare"]
-    g = boot(variant, smp=2, memory="192M", blank=256, disks=False, net=False, workdir=tmp_path,
+    g = boot(either, smp=2, memory="192M", blank=256, disks=False, net=False, workdir=tmp_path,
              qemu_args=disks(tmp_path, "one", "two", "three", size=16) + spare)
     tables = g.run(f"md5sum {TABLES}").check().out
     for serial, options in ("one", "rw"), ("two", "ro"):

@@ -7,7 +7,7 @@ import re
 from kjlab import dump
 from kjlab.util import BUILD
 
-from jumps import at_work, sysfs
+from jumps import BOTH, at_work, sysfs
 from images import DEVICE, REFUSED, check_fill, fill, host_kjump, make_disk, read_out
 
 
@@ -157,8 +157,11 @@ def test_snapshots(boot, variant, tmp_path):
         assert g.run("ls /mnt/ahci/*-part").rc
         g.run("killall sleep").check()
     for t in then:
-        file = read_out(disk, f"dump{t['n']}", tmp_path / "dump")
         last = t["n"] == 3
+        # To start crash for i386 takes more than a minute.
+        if variant == "i386" and not last and not BOTH:
+            continue
+        file = read_out(disk, f"dump{t['n']}", tmp_path / "dump")
         said = debug(variant, file, t, ask_free(variant) if last else ())
         if variant == "x86_64":
             check_with_drgn(file, BUILD / variant / "vmlinux", t)
