@@ -21,6 +21,8 @@ PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.
 MEM_MAX = 0x3ffffff
+# Where it is when there is nothing to choose.
+RET = 32 * MB
 # kexec -e without taking the network interfaces down first.
 JUMP = "kexec -e -x"
 
@@ -75,6 +77,12 @@ def result_of(out):
     if m := re.search(r"errno=(\d+)", out):
         return int(m[1])
     return 0 if re.search(r": ok|ret=0", out) else None
+
+
+def load_ret(g, at=RET, size=0x1000):
+    """Load a program that just returns, with a window of this size."""
+    g.run(r"printf '\303' >/tmp/ret").check()
+    return g.run(f"kload -e {at:#x} -s {at:#x}:{size}:/tmp/ret")
 
 
 def ranges(text):

@@ -3,19 +3,13 @@
 import errno
 import re
 
-from jumps import JUMP, MB, dmesg, free_kb, jump_back_entry, load_kernel, reboot, result_of, sysfs, to_peer
+from jumps import (JUMP, MB, RET, dmesg, free_kb, jump_back_entry, load_kernel, load_ret, reboot, result_of, sysfs,
+                   to_peer)
 
-# A program that returns at once, in a window of one page, and where it is.
-RET = 32 * MB
 PRESERVE, ON_CRASH = 2, 1
 
 # struct kexec_jump_header, see include/linux/kexec_jump_abi.h
 VERSION, CHECKSUM, NR_RANGES, STATE = 8, 16, 48, 56 + 32 * 16 + 5 * 8
-
-
-def load_ret(g, at=RET):
-    g.run(r"printf '\303' >/tmp/ret").check()
-    g.run(f"kload -e {at:#x} -s {at:#x}:0x1000:/tmp/ret").check()
 
 
 class Refusal:
@@ -40,7 +34,7 @@ class Refusal:
 def test_segments(boot, variant):
     """kexec_load(2) with windows that make no sense."""
     g = boot(variant, smp=2, disks=False, net=False)
-    load_ret(g)
+    load_ret(g).check()
     refused = Refusal(g)
     at = f"{RET:#x}"
 
@@ -72,7 +66,7 @@ def test_segments(boot, variant):
 def test_too_many_pieces(boot, variant):
     """The limits of what can be described: the system call's and the jump page's."""
     g = boot(variant, disks=False, net=False)
-    load_ret(g)
+    load_ret(g).check()
     pieces = " ".join(f"-s {RET + 0x2000 * i:#x}:0x1000" for i in range(17))
     assert result_of(g.run(f"kload -e {RET:#x} {pieces}").out) == errno.EINVAL
     assert reboot(g) == [0]
@@ -93,10 +87,10 @@ def test_nothing_leaks(boot, variant):
         for _ in range(3):
             g.run(f"kload -u; kload -e {RET:#x} -s {RET:#x}:{64 * MB}:/tmp/ret").check()
             assert reboot(g) == [0]
-        load_ret(g)
+        load_ret(g).check()
         return free_kb(g)
 
-    load_ret(g)
+    load_ret(g).check()
     before = loads()
     loads()
     # A load that is lost is 64 MB.
@@ -108,7 +102,7 @@ def test_no_image(boot, variant):
     assert reboot(g) == [errno.EINVAL]
     assert dmesg(g, "kexec_core: No image is loaded")
     assert sysfs(g, "jumps") == "0"
-    load_ret(g)
+    load_ret(g).check()
     assert reboot(g) == [0]
     g.run("kload -u").check()
     assert reboot(g) == [errno.EINVAL]
@@ -117,7 +111,7 @@ def test_no_image(boot, variant):
 def test_not_permitted(boot, variant):
     """Not root, loading disabled, lockdown: EPERM, and what is loaded stays."""
     g = boot(variant, smp=2, disks=False, net=False)
-    load_ret(g)
+    load_ret(g).check()
     refused = Refusal(g)
     good = f"kload -e {RET:#x} -s {RET:#x}:0x1000:/tmp/ret"
 

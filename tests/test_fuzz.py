@@ -7,7 +7,7 @@ import collections
 import os
 import re
 
-from jumps import SEED, at_work, free_kb, jump_back_entry, load_way_back, reboot, sysfs, to_peer
+from jumps import SEED, at_work, free_kb, jump_back_entry, load_ret, load_way_back, reboot, sysfs, to_peer
 from images import check_free
 from kjlab.guest import TROUBLE
 
@@ -53,7 +53,7 @@ def test_calls(boot, variant, record_property):
     assert f.results["load"][0] > CALLS // 100 and len(f.results["load"]) >= 5, f.results
     assert sysfs(g, "jumps") == "0" and not sysfs(g, "image_window")
     # It still works.
-    g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
+    load_ret(g).check()
     assert reboot(g, 2) == [0, 0]
 
 

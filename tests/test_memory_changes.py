@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_way_back, ranges, reboot, result_of, sysfs
+from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_ret, load_way_back, ranges, reboot, result_of, sysfs
 
 # Blocks of memory that come and go, on x86_64.
 BLOCK = 128 * MB
@@ -13,8 +13,7 @@ AT = 3 * BLOCK      # movable, in a guest that has kernelcore=256M, and where ch
 
 
 def load(g, size=4 * MB):
-    g.run(r"printf '\303' >/tmp/ret").check()
-    return g.run(f"kload -e {AT:#x} -s {AT:#x}:{size}:/tmp/ret").out
+    return load_ret(g, AT, size).out
 
 
 def poison(g, address):
@@ -105,5 +104,4 @@ def test_entry_in_free_memory(boot, variant):
     for entry in range(256 * MB, last, 16 * MB):
         assert result_of(g.run(f"kload -e {entry:#x} -s 0:0").out) == errno.ENOEXEC
     assert len(dmesg(g, "kexec_jump: entry .* no memory that can be read")) >= 4
-    g.run(r"printf '\303' >/tmp/ret").check()
     assert result_of(load(g)) == 0 and reboot(g) == [0]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jumps import fields, sysfs
+from jumps import fields, load_ret, sysfs
 
 
 def test_kexec(boot, variant):
@@ -46,7 +46,7 @@ def test_crash_during_a_jump(boot, variant, level):
              allow=["Kernel panic - not syncing: NMI", "Call Trace:", "NMI received for unknown reason"])
     g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img "
           f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
-    g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
+    load_ret(g).check()
     g.run(f"echo {level} >/sys/power/pm_test; echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()
     g.send("kjreboot")
     while "pm_test: stopped after step" not in g.log():

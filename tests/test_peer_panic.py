@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jumps import MB, at_work, dmesg, jump_back_entry, load_kernel, load_way_back, reboot, sysfs
+from jumps import MB, at_work, dmesg, load_kernel, load_way_back, reboot, sysfs
 
 # What a peer prints when it is made to panic.
 PANIC = ["Kernel panic - not syncing", "Call Trace:"]

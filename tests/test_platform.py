@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from jumps import MB, Console, assemble, put_file, reboot, sysfs
-
-AT = 32 * MB
+from jumps import MB, RET, Console, assemble, load_ret, put_file, reboot, sysfs
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
@@ -26,8 +24,8 @@ def test_acpi_events(boot, variant, tmp_path):
             time.sleep(0.1)
 
     press()
-    put_file(g, assemble(variant, "events", AT, tmp_path)[1], "/tmp/events")
-    g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/events").check()
+    put_file(g, assemble(variant, "events", RET, tmp_path)[1], "/tmp/events")
+    g.run(f"kload -e {RET:#x} -s {RET:#x}:{MB}:/tmp/events").check()
     events = "grep -H . /sys/firmware/acpi/interrupts/* | grep -w enabled | sed 's/:.*//'"
     enabled = g.run(events).check().out
     assert "ff_pwr_btn" in enabled
@@ -48,8 +46,7 @@ def test_nosmt(boot, variant):
     """The siblings that are kept offline rest in the kernel, not in a state where any machine check is fatal."""
     g = boot(variant, smp="2,sockets=1,cores=1,threads=2", disks=False, net=False, append="nosmt")
     assert g.run("nproc").out == "1"
-    g.run(r"printf '\303' >/tmp/ret").check()
-    g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/ret").check()
+    load_ret(g, size=MB).check()
     assert processor(g, 1) > 0xffffffff80000000
     for _ in range(2):
         assert reboot(g) == [0]

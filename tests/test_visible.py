@@ -2,9 +2,8 @@
 """What is loaded, who jumped, and where the time went can be seen."""
 import re
 
-from jumps import MB, ranges, reboot, sysfs
+from jumps import RET, load_ret, ranges, reboot, sysfs
 
-RET = 32 * MB
 TRACING = "/sys/kernel/tracing"
 
 
@@ -22,8 +21,7 @@ def test_a_jump_is_seen(boot, variant):
     assert int(sysfs(g, "image_entry"), 0) == 0
     assert sysfs(g, "image_window") == sysfs(g, "confined_to") == ""
 
-    g.run(r"printf '\303' >/tmp/ret").check()
-    g.run(f"kload -e {RET:#x} -s {RET:#x}:0x3000:/tmp/ret").check()
+    load_ret(g, size=0x3000).check()
     assert int(sysfs(g, "image_entry"), 0) == RET
     assert (RET, RET + 0x2fff) in ranges(sysfs(g, "image_window"))
 
