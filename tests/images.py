@@ -36,7 +36,7 @@ def hibernate(g, command=f"kjump hibernate {DEVICE}", timeout=300):
 def resume(boot, g, append=RESTORE, **kw):
     """Switch the machine on again: g's system is resumed, and what it was doing goes on."""
     # A fresh boot would call itself C.
-    kw = {"variant": g.variant, "cpu": g.cpu} | kw
+    kw = {"variant": g.variant, "cpu": g.cpu, "boots_disk": g.boots_disk} | kw
     new = boot(smp=g.smp, memory=g.memory, disks=g.disks, net=g.net, blank=g.blank,
                qemu_args=g.qemu_args, workdir=g.dir, append=f"lab.name=C {append}", **kw)
     assert new.run("cat /sys/kernel/kexec_jump/last").out == RESUMED

@@ -1,31 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """A machine with UEFI: other holes in its memory, and services of the firmware that stay."""
-import shutil
-
 import pytest
 
 from images import hibernate, resume
 from jumps import MB, at_work, iomem, ranges, sysfs
-
-CODE, VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
-
-
-@pytest.fixture
-def uefi(boot, tmp_path):
-    """uefi(...): a guest that OVMF boots; its variables are kept in a file, as on a board."""
-    shutil.copy(VARS, tmp_path / "vars.fd")
-    flash = [x for n, (file, more) in enumerate(((CODE, ",readonly=on"), (tmp_path / "vars.fd", "")))
-             for x in ("-drive", f"if=pflash,unit={n},format=raw,file={file}{more}")]
-
-    def start(**kw):
-        return boot("x86_64", smp=2, net=False, blank=512, workdir=tmp_path, qemu_args=flash, **kw)
-    return start
+from kjlab.guest import Guest
 
 
 @pytest.mark.parametrize("memory", ["512M", "8G"])
-def test_hibernate(boot, uefi, memory):
+def test_hibernate(boot, memory, tmp_path):
     """The window is where there is room; the machine resumes, again and again."""
-    g = uefi(memory=memory)
+    g = boot("x86_64", smp=2, memory=memory, net=False, blank=512, workdir=tmp_path, qemu_args=Guest.uefi(tmp_path))
     assert g.run("ls -d /sys/firmware/efi").rc == 0
     # The piece of RAM from 1 MB on, where a BIOS's machine has its window, is too small.
     ram = iomem(g, "System RAM")

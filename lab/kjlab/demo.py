@@ -20,10 +20,9 @@ import pexpect
 
 from . import dump, initramfs, kernel
 from .echo import EchoServer
-from .guest import PROMPT, Guest, partitioned
+from .guest import DISKS, PROMPT, Guest, partitioned
 from .util import LabError, say
 
-DISKS = ("virtio", "ahci", "nvme")
 ADDRESSES = ("10.0.2.2", "10.0.3.2")    # the host, through the virtio and the e1000 card
 IMAGE_DISK, IMAGE_MB = "/dev/vdc1", 513
 DUMP_DISK, DUMP_MB = "/dev/vdd", 512

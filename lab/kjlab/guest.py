@@ -46,7 +46,8 @@ TROUBLE = re.compile(
     r"I/O error|Kernel panic|general protection|Bad page|[Uu]nable to handle|INFO: task|"
     r"crash hp:|refcount_t:|list_(?:add|del) corruption|sleeping function called|unexpected IRQ|nobody cared|"
     r"UBSAN:|new suspected memory leaks|INFO: trying to register")
-DISKS = ("virtio", "ahci", "nvme")
+# Label and device.
+DISKS = {"virtio": "virtio-blk-pci", "ahci": "ide-hd,bus=ide.0", "nvme": "nvme,serial=lab"}
 CONFIG_HZ = 250                 # of all lab kernels
 
 
@@ -109,17 +110,21 @@ def command_line(name="A", mount=True, append="", icount=None):
 class Guest:
     def __init__(self, variant="x86_64", *, smp=1, parallel=None, memory="512M", cpu=None, name="A",
                  append="", kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
-                 workdir=None, state=None, qemu_args=(), label=None, start=True):
+                 workdir=None, state=None, boots_disk=False, qemu_args=(), label=None, start=True):
         """
         parallel the guest's CPUs run at the same time, not in turns (default: if QEMU can do that well)
         cpu      QEMU's -cpu (default: QEMU's own default, qemu64)
         name     what the kernel calls itself in its prompt
         append   more kernel command line
         kernel   a bzImage other than build/<variant>/bzImage
+        disks    those of DISKS, or {label: device}
         icount   QEMU's -icount, for example "shift=0,sleep=off"
         blank    size in MB of one more, empty, virtio disk (/dev/vdc), 0 for none
         workdir  keep disks, sockets and logs here; disks that exist are used as they are,
                  so that a later guest finds what an earlier one wrote
+        boots_disk
+                 its firmware starts what is on one of the disks of qemu_args, as a real machine's
+                 does: kernel, initrd and append do not count
         state    start from what save_state() wrote of a guest that is otherwise the same,
                  with the disks it had then
         label    name of the saved log when something fails
@@ -130,6 +135,7 @@ class Guest:
         self.kernel = pathlib.Path(kernel or self.home / "bzImage")
         self.initrd = pathlib.Path(initrd or self.home / "initramfs.img")
         self.disks, self.net, self.blank, self.state = disks, net, blank, state
+        self.boots_disk = boots_disk
         self.qemu_args, self.label = list(qemu_args), label or f"{variant}-{os.getpid()}"
         self._own_dir = workdir is None
         # Short: a unix socket's path may have 107 characters.
@@ -166,8 +172,6 @@ class Guest:
         argv = [*qemu, "-machine", "q35", "-accel", f"tcg,thread={threads}",
                 "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-m", self.memory, "-smp", str(self.smp),
-                "-kernel", self.kernel, "-initrd", self.initrd,
-                "-append", command_line(self.name, append=self.append, icount=self.icount),
                 "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
                 "-serial", "chardev:shell",
                 "-chardev", f"file,id=log,path={self._log}", "-serial", "chardev:log",
@@ -179,12 +183,14 @@ class Guest:
         if self.icount:
             argv += ["-icount", self.icount]
         boot = self.home / "boot.img"
-        if boot.is_file():
+        if not self.boots_disk:
+            argv += ["-kernel", self.kernel, "-initrd", self.initrd,
+                     "-append", command_line(self.name, append=self.append, icount=self.icount)]
+        if boot.is_file() and not self.boots_disk:
             argv += self.drive("boot", boot, "virtio-blk-pci", ",read-only=on")
         if self.disks:
-            argv += self.drive("virtio", self._disk("virtio", 64), "virtio-blk-pci")
-            argv += self.drive("ahci", self._disk("ahci", 64), "ide-hd,bus=ide.0")
-            argv += self.drive("nvme", self._disk("nvme", 64), "nvme,serial=lab")
+            for label, device in (DISKS if self.disks is True else self.disks).items():
+                argv += self.drive(label, self._disk(label, 64), device)
         if self.blank:
             argv += self.drive("blank", self._disk("blank", self.blank), "virtio-blk-pci")
         if self.net:
@@ -203,9 +209,17 @@ class Guest:
                 f"file.filename={image}{more}",
                 "-device", f"{device},drive={ident}"]
 
+    @staticmethod
+    def uefi(folder):
+        """QEMU's arguments for a machine with UEFI, whose variables are kept in this folder."""
+        if not (folder / "vars.fd").exists():
+            shutil.copy("/usr/share/OVMF/OVMF_VARS_4M.fd", folder / "vars.fd")
+        return [arg for n, file in enumerate(("/usr/share/OVMF/OVMF_CODE_4M.fd,readonly=on", folder / "vars.fd"))
+                for arg in ("-drive", f"if=pflash,unit={n},format=raw,file={file}")]
+
     def start(self):
         for path in (self.kernel, self.initrd):
-            if not path.is_file():
+            if not path.is_file() and not self.boots_disk:
                 raise GuestError(f"{path} is missing: lab/lab build")
         self.dir.mkdir(parents=True, exist_ok=True)
         for old in ("shell", "qmp"):
