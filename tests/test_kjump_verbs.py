@@ -21,10 +21,19 @@ def returns(g, command, rc, says=""):
     return r.out
 
 
+def newer_kexec(g):
+    """kjump is to use one like Debian 13's, which calls kexec_file_load(2) unless told not to."""
+    g.run("""printf '%s\\n' '#!/bin/sh' 'case " $* " in *" --kexec-syscall "*) exec kexec "$@" ;; esac' """
+          """'echo not supported with kexec_file_load; exit 255' >/tmp/kexec; chmod 755 /tmp/kexec; """
+          "echo kexec=/tmp/kexec >>/etc/kjump.conf").check()
+    assert g.run("/tmp/kexec -u").rc == 255
+
+
 def test_call(boot, variant, tmp_path):
     """Programs that know no operating system, flat and ELF, by kjump and by stock kexec."""
     console = Console(tmp_path)
     g = boot(variant, smp=2, memory="256M", disks=False, net=False, qemu_args=console.qemu_args)
+    newer_kexec(g)
     for file, name in zip(assemble(variant, "state", AT, tmp_path), ("elf", "flat")):
         put_file(g, file, f"/tmp/{name}")
 
@@ -59,6 +68,7 @@ def test_call(boot, variant, tmp_path):
 def test_load(boot, variant):
     """What kjump load works out, and what it refuses; what was loaded stays."""
     g = boot(variant, memory="256M", disks=False, net=False)
+    newer_kexec(g)
     returns(g, "kjump switch", NONE, "nothing to jump to is loaded; kjump load")
     for words, rc, says in (("--window=2M", REFUSED, r"a window up to 2 MB is too small: .*use --window=\d+M"),
                             ("--window=2G", REFUSED, "a window up to 2048 MB: there is no RAM right below that"),

@@ -80,7 +80,7 @@ int peer_check(struct conf *conf)
 
 int peer_load(struct conf *conf)
 {
-	char *line, *argv[9];
+	char *line, *argv[10];
 	struct mem_range window;
 	unsigned int i = 0, n;
 	int rc = plan(conf, &window, &line);
@@ -89,6 +89,8 @@ int peer_load(struct conf *conf)
 		return rc;
 	argv[i++] = xasprintf("%s", conf->kexec);
 	argv[i++] = xasprintf("--load-preserve-context");
+	/* Later versions would try kexec_file_load(2), which has no such flag, and give up. */
+	argv[i++] = xasprintf("--kexec-syscall");
 	/* It would hash all of the window twice, most of it zeros. */
 	argv[i++] = xasprintf("--no-checks");
 	argv[i++] = xasprintf("%s", conf->kernel);

@@ -50,7 +50,7 @@ static int load_flat(const char *program, uint64_t address)
 
 static int load_elf(struct conf *conf, const char *program)
 {
-	char *words[7] = { NULL };
+	char *words[8] = { NULL };
 	int rc;
 
 	/* Only the tool is needed, but a kernel to be named is no reason to fail. */
@@ -61,13 +61,14 @@ static int load_elf(struct conf *conf, const char *program)
 		return rc;
 	words[0] = conf->kexec;
 	words[1] = "--load-preserve-context";
-	words[2] = "--args-none";
-	words[3] = (char *)program;
-	words[4] = "--mem-min=0x100000";
-	words[5] = xasprintf("--mem-max=%#llx", (unsigned long long)(conf->window ? conf->window :
+	words[2] = "--kexec-syscall";
+	words[3] = "--args-none";
+	words[4] = (char *)program;
+	words[5] = "--mem-min=0x100000";
+	words[6] = xasprintf("--mem-max=%#llx", (unsigned long long)(conf->window ? conf->window :
 							     WINDOW_DEFAULT) - 1);
 	rc = run_kexec(program, words);
-	free(words[5]);
+	free(words[6]);
 	return rc;
 }
 
