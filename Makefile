@@ -17,6 +17,7 @@ help:
 	@echo 'make shell [ARCH=]        boot a guest and use its shell'
 	@echo 'make check                build everything, run all tests (same as lab/check)'
 	@echo 'make demo                 kexec jump, live (same as lab/demo)'
+	@echo 'make debian               Debian servers hibernate and resume (same as lab/debian)'
 	@echo 'make bisect-check         build every commit, CONFIG_KEXEC_JUMP=y and =n'
 	@echo 'make clean                remove build/'
 	@echo 'LINUX_SRC=... takes another kernel tarball or tree as the base.'
@@ -27,7 +28,7 @@ tree series small debug deb clean:
 kernel initramfs rootfs shell bisect-check:
 	$(LAB) $@ $(ARCH)
 
-check demo:
+check demo debian:
 	lab/$@
 
-.PHONY: help tree series small debug deb kernel initramfs rootfs shell bisect-check check demo clean
+.PHONY: help tree series small debug deb kernel initramfs rootfs shell bisect-check check demo debian clean

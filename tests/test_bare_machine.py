@@ -7,7 +7,7 @@ import pytest
 
 from kjlab import bare
 
-COMMANDS = ("demo", "check", "bench", "soak")
+COMMANDS = ("demo", "check", "bench", "soak", "debian")
 IMPORTING = "lab: importing linux-source-6.12"
 
 

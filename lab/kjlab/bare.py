@@ -49,18 +49,18 @@ def apt_settings():
         ("Acquire::http", "Acquire::https", "Acquire::Check-")))
 
 
-def install(made, variant, include):
+def install(made, variant, include, suite=SUITE):
     """Have a Debian with these packages in the archive `made`: mmdebstrap's variant, and more. Under the caller's lock."""
     home, mirror = made.parent, packages.Apt(packages.host_arch()).mirror()
-    stamp, key = Stamp(home / f".lab-{made.stem}"), digest(mirror, SUITE, variant, *include)
+    stamp, key = Stamp(home / f".lab-{made.stem}"), digest(mirror, suite, variant, *include)
     if made.is_file() and stamp.fresh(key):
         return
-    say(f"installing Debian ({SUITE}, {variant}) in build/{home.name} (some minutes)")
+    say(f"installing Debian ({suite}, {variant}) in build/{home.name} (some minutes)")
     home.mkdir(parents=True, exist_ok=True)
     stamp.clear()
     (home / "apt.conf").write_text(apt_settings())
     run("mmdebstrap", "--quiet", f"--variant={variant}", f"--include={','.join(include)}",
-        f"--aptopt={home / 'apt.conf'}", SUITE, made, mirror, log=home / "mmdebstrap.log")
+        f"--aptopt={home / 'apt.conf'}", suite, made, mirror, log=home / "mmdebstrap.log")
     stamp.set(key)
 
 

@@ -11,10 +11,10 @@ DEBS = BUILD / "deb"
 PROFILES = "pkg.linux-upstream.nokernelheaders pkg.linux-upstream.nokerneldbg"
 
 
-def only(pattern):
-    found = sorted(DEBS.glob(pattern))
+def only(folder, pattern):
+    found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        raise LabError(f"{len(found)} packages {DEBS}/{pattern}")
+        raise LabError(f"{len(found)} packages {folder}/{pattern}")
     return found[0]
 
 
@@ -33,28 +33,38 @@ def kjump():
             run("env", "-u", "MAKEFLAGS", "dpkg-buildpackage", "-b", "-us", "-uc", what="building the package kjump",
                 cwd=source, log=DEBS / "kjump.log")
             stamp.set(key)
-    return only("kjump_*.deb")
+    return only(DEBS, "kjump_*.deb")
 
 
-def lab_kernel():
-    """A package of the kernel x86_64, which is small and has the drivers of QEMU's machines."""
-    home = kernel.build("x86_64")
-    stamp, key = Stamp(DEBS / ".lab-kernel"), (home / ".lab-kernel").read_text()
-    with lock("deb-kernel"):
+def package(home, into):
+    """The image package of the kernel that is built in home/obj."""
+    name = into.relative_to(BUILD)
+    stamp, key = Stamp(into / ".lab-kernel"), (home / ".lab-kernel").read_text()
+    with lock(f"deb-{home.name}"):
         if not stamp.fresh(key):
-            say("building deb/linux-image (a minute)")
+            say(f"building {name}/linux-image (a minute)")
             stamp.clear()
-            DEBS.mkdir(parents=True, exist_ok=True)
-            for old in DEBS.glob("linux-*"):
+            into.mkdir(parents=True, exist_ok=True)
+            for old in into.glob("linux-*"):
                 old.unlink()
-            with lock("kernel-x86_64"):
-                kernel.package(tree.TREE, home / "obj", "x86_64", DEBS / "linux.log",
+            with lock(f"kernel-{home.name}"):
+                kernel.package(tree.TREE, home / "obj", "x86_64", into / "linux.log",
                                env={**os.environ, "DEB_BUILD_PROFILES": PROFILES})
                 # It puts them beside the folder it builds in.
                 for made in home.glob("linux-*"):
                     if made.name.startswith("linux-image-") and made.suffix == ".deb":
-                        shutil.move(made, DEBS / made.name)
+                        shutil.move(made, into / made.name)
                     else:
                         made.unlink()
             stamp.set(key)
-    return only("linux-image-*.deb")
+    return only(into, "linux-image-*.deb")
+
+
+def linux(full=False):
+    """The kernel with Debian's configuration; full: with all its modules."""
+    return package(kernel.build_debian(full), DEBS)
+
+
+def lab_kernel():
+    """The kernel x86_64, which is small, built for the tests anyway, and has the drivers of QEMU's machines."""
+    return package(kernel.build("x86_64"), DEBS / "lab")

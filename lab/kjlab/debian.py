@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A disk with Debian 12 on it, systemd and all, our packages installed, to be booted as a guest."""
+"""Disks with Debian on them, systemd and all, our packages installed, to be booted as guests.
+
+A small one for the tests, and what a server has for lab/debian. A machine's
+firmware boots them: there is a partition table, an EFI system partition, GRUB.
+"""
+import re
 import shutil
 
 from . import bare, deb, initramfs
+from .guest import Guest, command_line
 from .util import BUILD, LAB, Stamp, digest, lock, run, say
 
 HOME = BUILD / bare.SUITE
-SIZE = 1400     # MB
 HAS = ("systemd-sysv", "udev", "dbus", "initramfs-tools", "kexec-tools", "busybox", "cpio", "zstd", "xz-utils",
-       "kmod", "procps", "psmisc", "grub2-common")
+       "kmod", "procps", "psmisc", "dosfstools", "fdisk", "grub2-common", "grub-efi-amd64-bin")
 PROGRAMS = ("workload", "pagesum", "lab-shell")
+RELEASES = {"12": "bookworm", "13": "trixie"}
+# What else a server has.
+MORE = ("grub-pc-bin", "iproute2", "kdump-tools", "netbase", "openssh-server", "postgresql")
+# Partitions in MB, after the first MB: GRUB's own, ESP, root, and one that nobody uses.
+GRUB_MB, ESP_MB, ROOT_MB, SERVER_MB, FREE_MB = 1, 64, 1400, 3000, 1400
+ROOT_AT = (1 + GRUB_MB + ESP_MB) << 20
 # The serial shell of the lab's guests, as a service.
 SHELL = """[Unit]
 Description=The shell the lab talks to
@@ -27,57 +38,117 @@ Restart=always
 [Install]
 WantedBy=multi-user.target
 """
+# What only a running system can do.
+BOOTABLE = (
+    "mkfs.vfat -n ESP $(blkid -t PARTLABEL=ESP -o device)",
+    "echo 'LABEL=ESP /boot/efi vfat umask=0077 0 1' >>/etc/fstab; udevadm settle; mount /boot/efi",
+    "grub-install --target=x86_64-efi --removable --no-nvram",
+    "update-initramfs -u", "update-grub; rm -r /srv/*", "umount /boot/efi")
+KDUMP_HOOK = "etc/kernel/postinst.d/kdump-tools"
+SERVER_BOOTABLE = (
+    "grub-install --target=i386-pc /dev/$(lsblk -no PKNAME $(findmnt -no SOURCE /))",
+    f"chmod +x /{KDUMP_HOOK} && /{KDUMP_HOOK} $(uname -r)", *BOOTABLE)
+# Its card gets an address, whatever it is called.
+NETWORK = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n"
 
 
-def customize(root):
-    """Shell commands that make a guest of what is in `root`."""
-    inside = f"chroot {root}"
+def customize(root, home, install):
+    """Shell commands that make a guest of what is in `root`; with the command that installs /srv/*.deb."""
+    inside, words = f"chroot {root}", command_line(mount=False)
     return f"""
-        mkdir -p {root}/srv {root}/boot/grub
-        cp {HOME}/*.deb {root}/srv/
-        cp {HOME}/lab-shell.service {root}/etc/systemd/system/
-        for p in {' '.join(PROGRAMS)}; do install -m 755 {HOME}/$p {root}/usr/local/bin/; done
+        mkdir -p {root}/srv {root}/boot/grub {root}/boot/efi {root}/etc/default/grub.d
+        echo 'GRUB_TIMEOUT=0' >{root}/etc/default/grub.d/lab.cfg
+        echo 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {words}"' >>{root}/etc/default/grub.d/lab.cfg
+        cp {home}/*.deb {root}/srv/
+        cp {home}/lab-shell.service {root}/etc/systemd/system/
+        for p in {' '.join(PROGRAMS)}; do install -m 755 {home}/$p {root}/usr/local/bin/; done
         ln -s /bin/busybox {root}/usr/local/bin/usleep
         echo 'LABEL=root / ext4 errors=remount-ro 0 1' >{root}/etc/fstab
         echo debian >{root}/etc/hostname
         echo 127.0.0.1 localhost debian >{root}/etc/hosts
         echo root:root | {inside} chpasswd
-        {inside} env DEBIAN_FRONTEND=noninteractive dpkg -i -G $(cd {HOME}; printf '/srv/%s ' *.deb) >{HOME}/dpkg.log 2>&1
+        {inside} env DEBIAN_FRONTEND=noninteractive sh -ec '{install}' >{home}/dpkg.log 2>&1
         {inside} systemctl -q enable lab-shell
         {inside} systemctl -q mask serial-getty@ttyS0 serial-getty@ttyS1
-        cp {root}/boot/vmlinuz-* {HOME}/bzImage
-        cp {root}/boot/initrd.img-* {HOME}/initrd.img
+        cp {root}/boot/vmlinuz-* {home}/bzImage
+        cp {root}/boot/initrd.img-* {home}/initrd.img
         """
 
 
-def build():
-    """build/bookworm/root.img, and kernel and initramfs as the packages put them in its /boot: bzImage, initrd.img."""
-    debs = deb.kjump(), deb.lab_kernel()
+def as_server(root):
+    """Commands for what else a server has, before our packages are installed."""
+    return f"""
+        printf '{NETWORK}' >{root}/etc/systemd/network/lab.network
+        chroot {root} systemctl -q enable systemd-networkd
+        # Its hook needs /sys.
+        chmod -x {root}/{KDUMP_HOOK}
+        """
+
+
+def partitions(image, root_mb, free_mb=0):
+    """Commands that make a disk of ROOT, with a partition nobody uses if that has a size."""
+    parts = ["label: gpt", f"size={GRUB_MB}MiB,type=21686148-6449-6E6F-744E-656564454649",
+             f"size={ESP_MB}MiB,type=U,name=ESP", f"size={root_mb}MiB,type=L"] + ["type=L"] * bool(free_mb)
+    lines = "\n".join(parts)
+    return (f"truncate -s {(ROOT_AT >> 20) + root_mb + free_mb + 1}M {image}; echo '{lines}' | sfdisk -q {image}; "
+            f"mke2fs -q -F -t ext4 -L root -E offset={ROOT_AT} -d ROOT {image} {root_mb}M")
+
+
+def make(home, suite, include, debs, inside, image, booted):
+    """Have a root of that suite with these packages, ours among them, made into an image: root.img in `home`.
+
+    inside and image are commands, which know it as ROOT: run with what is in it, and then to make the image.
+    booted are commands for a guest that has booted it.
+    """
     programs = initramfs.compile_guest("x86_64") | {"lab-shell": LAB / "guest/lab-shell"}
-    image, stamp = HOME / "root.img", Stamp(HOME / ".lab-debian")
-    key = digest(*debs, *(programs[p] for p in PROGRAMS), SHELL, customize("ROOT"), *HAS, str(SIZE))
+    stamp = Stamp(home / ".lab-debian")
+    # How fast this machine's clock is differs a little each time it is looked at.
+    text = re.sub(r"\b(tsc_early_khz|lpj)=\d+", "", inside + image)
+    key = digest(*debs, *(programs[p] for p in PROGRAMS), SHELL, text, *include, *booted)
+    if stamp.fresh(key):
+        return
+    base = home / "base.tar"
+    bare.install(base, "important", include, suite)
+    stamp.clear()
+    for old in (*home.glob("*.deb"), *home.glob("*.img")):
+        old.unlink()
+    for file in (*debs, *(programs[p] for p in PROGRAMS)):
+        shutil.copy(file, home)
+    (home / "lab-shell.service").write_text(SHELL)
+    say(f"installing our packages in build/{home.name}")
+    root = home / "root"
+    # As in bare.Machine: where nothing can be mounted it has its own devices, and no /proc.
+    alone = bare.in_chroot()
+    devices = "" if alone else "--exclude='./dev/*'"
+    mounts = "" if alone else f"mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc"
+    # What is mounted for one of these is gone for the next.
+    for script in (f"rm -rf --one-file-system {root}; mkdir {root}\ntar -C {root} -xf {base} {devices}\n{mounts}\n"
+                   + inside.replace("ROOT", str(root)),
+                   image.replace("ROOT", str(root)) + f"\nrm -rf --one-file-system {root}"):
+        run(*bare.namespace("sh", "-ec", script), what="installing our packages", log=home / "install.log")
+    say(f"making build/{home.name}/root.img bootable")
+    with Guest("x86_64", smp=2, memory="1G", disks=False, net=False, kernel=home / "bzImage",
+               initrd=home / "initrd.img", append="root=LABEL=root rw", label=home.name,
+               qemu_args=Guest.drive("root", home / "root.img", "virtio-blk-pci")) as g:
+        for command in booted:
+            g.run(command, timeout=600).check()
+        g.power_off()
+    stamp.set(key)
+
+
+def build():
+    """The disk for tests, which UEFI boots: Debian 12, the lab's kernel, and little more than systemd."""
     with lock("debian"):
-        if image.is_file() and stamp.fresh(key):
-            return HOME
-        base = HOME / "base.tar"
-        bare.install(base, "important", HAS)
-        stamp.clear()
-        for old in HOME.glob("*.deb"):
-            old.unlink()
-        for file in (*debs, *(programs[p] for p in PROGRAMS)):
-            shutil.copy(file, HOME)
-        (HOME / "lab-shell.service").write_text(SHELL)
-        say("installing our packages in build/bookworm")
-        root = HOME / "root"
-        # As in bare.Machine: where nothing can be mounted it has its own devices, and no /proc.
-        alone = bare.in_chroot()
-        devices = "" if alone else "--exclude='./dev/*'"
-        mounts = "" if alone else f"mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc"
-        # What is mounted for one of these is gone for the next.
-        for script in (f"rm -rf --one-file-system {root}; mkdir {root}\ntar -C {root} -xf {base} {devices}\n{mounts}\n"
-                       + customize(root),
-                       f"rm -f {image}; mke2fs -q -t ext4 -L root -d {root} {image} {SIZE}M\n"
-                       f"rm -rf --one-file-system {root}"):
-            run(*bare.namespace("sh", "-ec", script), what="installing our packages", log=HOME / "install.log")
-        stamp.set(key)
-    return HOME
+        make(HOME, bare.SUITE, HAS, (deb.kjump(), deb.lab_kernel()), customize("ROOT", HOME, "dpkg -i -G /srv/*.deb"),
+             partitions(HOME / "root.img", ROOT_MB), BOOTABLE)
+    return HOME / "root.img"
+
+
+def server(release, lab_kernel=False):
+    """The disk of a server with Debian 12 or 13, which UEFI boots, and a BIOS does; with the lab's kernel or Debian's."""
+    home = BUILD / f"debian-{release}{'-lab' if lab_kernel else ''}"
+    with lock(home.name):
+        make(home, RELEASES[release], (*HAS, *MORE), (deb.kjump(), deb.lab_kernel() if lab_kernel else deb.linux()),
+             as_server("ROOT") + customize("ROOT", home, "apt-get install -y /srv/*.deb"),
+             partitions(home / "root.img", SERVER_MB, FREE_MB), SERVER_BOOTABLE)
+    return home / "root.img"

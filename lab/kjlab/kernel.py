@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build guest kernels: allnoconfig plus the fragments in lab/config, checked."""
+import lzma
 import os
 import pathlib
 import re
 import shutil
 
-from . import tree
+from . import packages, tree
 from .util import BUILD, LAB, VARIANTS, LabError, Stamp, digest, lock, jobs, run, say
 
 # Same source and config give the same bytes, whoever builds them and when.
@@ -124,6 +125,35 @@ def configure(src, obj, variant, want):
     check_config(config.read_text(), want)
 
 
+def debian_config(modules=None):
+    """Debian's own configuration of its kernel, with KEXEC_JUMP; of what it has as modules only these, if any are named."""
+    root = BUILD / "debs" / "linux-config"
+    with lock("linux-config"):
+        if not root.is_dir():
+            run("dpkg-deb", "-x", packages.source_deb("linux-config-6.12"), root.with_suffix(".part"))
+            root.with_suffix(".part").rename(root)
+    (packed,) = root.glob("usr/src/linux-config-6.12/config.amd64_none_amd64.xz")
+    text = lzma.decompress(packed.read_bytes()).decode()
+    # Key files of the build daemon are not ours to have.
+    text = re.sub(r"^CONFIG_(SYSTEM_TRUSTED_KEYS|MODULE_SIG_KEY)=.*$", r'CONFIG_\1=""', text, flags=re.M)
+    text = text.replace("# CONFIG_KEXEC_JUMP is not set", "CONFIG_KEXEC_JUMP=y")
+    if modules:
+        text = re.sub(r"^CONFIG_(\w+)=m$", lambda m: m[0] if m[1] in modules else f"# CONFIG_{m[1]} is not set",
+                      text, flags=re.M)
+    return text
+
+
+def complete(src, obj, variant, text):
+    """Configure with a configuration that may be of a slightly different tree."""
+    obj.mkdir(parents=True, exist_ok=True)
+    (obj / ".config").write_text(text)
+    run(*make_args(src, obj, variant), "olddefconfig", what=f"configuring {obj.parent.name}")
+    have = parse((obj / ".config").read_text())
+    if have.get("KEXEC_JUMP") != "y":
+        raise LabError("this configuration does not take CONFIG_KEXEC_JUMP=y")
+    return have
+
+
 def copy_modules(obj, results):
     """All modules, in one folder, without debug information."""
     shutil.rmtree(results, ignore_errors=True)
@@ -134,23 +164,28 @@ def copy_modules(obj, results):
 
 
 def debug_flags(config):
-    return DEBUG_FLAGS if config.get("DEBUG_INFO_DWARF5") == "y" else ()
+    dwarf = "DEBUG_INFO_DWARF5", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT"
+    return DEBUG_FLAGS if "y" in map(config.get, dwarf) else ()
 
 
-def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
-    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules."""
+def build_in(src, obj, variant, want, source, results, targets=("bzImage",), how_long="a few minutes"):
+    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules.
+
+    want is {symbol: value}, or the text of a configuration.
+    """
     stamp = Stamp(results / ".lab-kernel")
-    flags = debug_flags(want)
-    key = digest(source, fragment(want), " ".join(REPRODUCIBLE + flags))
+    whole = isinstance(want, str)
+    flags = debug_flags(parse(want) if whole else want)
+    key = digest(source, want if whole else fragment(want), " ".join(REPRODUCIBLE + flags))
     if stamp.fresh(key) and all((results / f).is_file() for f in ("bzImage", "vmlinux")):
         return
     log = results / "kernel.log"
     results.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     stamp.clear()
-    configure(src, obj, variant, want)
+    (complete if whole else configure)(src, obj, variant, want)
     first = not (obj / "vmlinux").is_file()
-    say(f"building {results.relative_to(BUILD)}" + (" (a few minutes)" if first else ""))
+    say(f"building {results.relative_to(BUILD)}" + (f" ({how_long})" if first else ""))
     run(*make_args(src, obj, variant), *flags, *targets, what=f"building {variant}", log=log)
     warnings = [l for l in log.read_text().splitlines() if "warning:" in l]
     for line in warnings[:10]:
@@ -160,7 +195,7 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",)):
         # A new file, not new content in the old one: a guest may be reading that.
         shutil.copy2(made, results / f"{name}.new")
         os.replace(results / f"{name}.new", results / name)
-    if "modules" in targets:
+    if "modules" in targets and not whole:
         copy_modules(obj, results / "modules")
     stamp.set(key)
 
@@ -180,6 +215,26 @@ def build(variant):
     targets = ("bzImage", "modules") if want.get("MODULES") == "y" else ("bzImage",)
     with lock(f"kernel-{variant}"):
         build_in(tree.TREE, home / "obj", variant, want, source, home, targets)
+    return home
+
+
+def build_debian(full=False):
+    """The kernel with Debian's configuration, and lab/config/debian-modules; or with all its modules."""
+    source = tree.compose()
+    home = BUILD / "debian-kernel"
+    modules = re.sub(r"#.*", "", (LAB / "config/debian-modules").read_text()).split()
+    text = debian_config(None if full else modules)
+    if unknown := [m for m in modules if not re.search(rf"^CONFIG_{m}=[ym]$", text, re.M)]:
+        raise LabError(f"lab/config/debian-modules: Debian's configuration has no {' '.join(unknown)}")
+    # What only modules from elsewhere need, and takes as long as compiling; and what would need pahole.
+    text = re.sub(r"^CONFIG_(MODVERSIONS|DEBUG_INFO_BTF|LOCALVERSION)\b.*$", "", text, flags=re.M)
+    text += '# CONFIG_MODVERSIONS is not set\n# CONFIG_DEBUG_INFO_BTF is not set\nCONFIG_LOCALVERSION="-kjump"\n'
+    with lock(f"kernel-{home.name}"):
+        build_in(tree.TREE, home / "obj", "x86_64", text, source, home, ("bzImage", "modules"),
+                 how_long="several hours" if full else "half an hour")
+    have = parse((home / "obj/.config").read_text())
+    if lost := [m for m in modules if have.get(m) not in ("y", "m")]:
+        raise LabError(f"lab/config/debian-modules: what {' '.join(lost)} depends on is not there")
     return home
 
 

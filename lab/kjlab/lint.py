@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the kernel's own checkers say of the series: checkpatch, W=1, sparse, other configurations."""
-import lzma
 import os
 import re
 import shutil
@@ -158,23 +157,10 @@ def new_warnings(variant):
 
 def debian_config():
     """Compile the files of the series with Debian's own configuration and KEXEC_JUMP."""
-    deb = packages.source_deb("linux-config-6.12")
     root = BUILD / "debian"
-    if not (root / "usr").is_dir():
-        run("dpkg-deb", "-x", deb, root)
-    (packed,) = root.glob("usr/src/linux-config-6.12/config.amd64_none_amd64.xz")
     obj = root / "obj"
-    obj.mkdir(parents=True, exist_ok=True)
-    text = lzma.decompress(packed.read_bytes()).decode()
-    # Key files of the build daemon are not ours to have.
-    text = re.sub(r"^CONFIG_(SYSTEM_TRUSTED_KEYS|MODULE_SIG_KEY)=.*$", r'CONFIG_\1=""', text, flags=re.M)
-    text = text.replace("# CONFIG_KEXEC_JUMP is not set", "CONFIG_KEXEC_JUMP=y")
-    (obj / ".config").write_text(text)
+    have = kernel.complete(tree.TREE, obj, "x86_64", kernel.debian_config())
     make = make_args(tree.TREE, obj, "x86_64")
-    run(*make, "olddefconfig")
-    have = kernel.parse((obj / ".config").read_text())
-    if have.get("KEXEC_JUMP") != "y":
-        raise LabError("Debian's configuration does not take CONFIG_KEXEC_JUMP=y")
     enabled = [f for f in for_variant(files((".c", ".S")), "x86_64")
                if (not f.endswith("kexec_jump/fault.c") or have.get("KEXEC_JUMP_DEBUG") == "y") and
                (not f.endswith("_test.c") or have.get("KEXEC_JUMP_KUNIT_TEST") == "y")]

@@ -13,7 +13,7 @@ from .util import BUILD, ROOT, LabError, say
 
 TESTS = ("tests/test_round_trips.py", "tests/test_power_cut.py", "tests/test_fuzz.py",
          "tests/test_fuzz_parsers.py", "tests/test_hibernate.py", "tests/test_kjump_verbs.py",
-         "tests/test_disk_identities.py", "tests/test_disks_in_use.py")
+         "tests/test_debug_kernel.py", "tests/test_disk_identities.py", "tests/test_disks_in_use.py")
 # In a round: calls of each kind of fuzzing of the kernel, seconds for each parser; and both architectures everywhere.
 MORE = {"KJ_FUZZ_CALLS": "20000", "KJ_FUZZ_SECONDS": "300", "KJ_BOTH": "1"}
 HOME = BUILD / "soak"
@@ -23,7 +23,7 @@ def one_round(seed):
     """Run the tests with a seed: how much of what they did, {failed test: its last line}."""
     report = HOME / f"{seed}.xml"
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "-q", "--tb=short",
-               "--reruns", "1", "--only-rerun", "QEMU itself failed", f"--junitxml={report}", *TESTS]
+               "--debug-kernel", "--reruns", "1", "--only-rerun", "QEMU itself failed", f"--junitxml={report}", *TESTS]
     with open(HOME / f"{seed}.log", "wb") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=log,
                        env={**os.environ, "KJ_SEED": str(seed), **MORE})

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Debian as it is installed, hibernating: lab/debian.
+
+A disk with GRUB and systemd, a database at work, somebody logged in. The
+machine's firmware boots it; kjump setup, systemctl hibernate, the machine is
+off, QEMU ends; started again, GRUB and the initramfs resume it. Then a
+snapshot, which crash opens. Then the same disk in a machine with the other
+firmware.
+
+Every number shown is read from the guest, from the host's clock, or from crash.
+"""
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import pexpect
+
+from . import debian, dump, packages
+from .demo import Machine, Story
+from .util import BUILD, run, say
+
+MEMORY = "2G"
+# What the machine's disk hangs on: for each release another one.
+DISKS = {"12": {"uefi": "nvme,serial=lab", "bios": "ide-hd,bus=ide.0"},
+         "13": {"bios": "virtio-blk-pci", "uefi": "scsi-hd"}}
+CONTROLLERS = {"scsi-hd": ["-device", "virtio-scsi-pci"]}
+RESUMED = "ok, resumed from an image"
+# Programs that PostgreSQL's packages have in a folder of their own.
+POSTGRES = "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)"
+
+
+class Network:
+    """What a machine's network card is plugged into. It stays when the machine is off: its connections wait.
+
+    ssh gets in through 127.0.0.1:port.
+    """
+
+    def __init__(self, home):
+        self.home = home
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        qemu, _ = packages.qemu_command()
+        self.process = subprocess.Popen(
+            [*qemu, "-machine", "none", "-nodefaults", "-display", "none",
+             "-netdev", f"user,id=out,ipv6=off,hostfwd=tcp:127.0.0.1:{self.port}-:22", *self._cable("router", "machine"),
+             "-netdev", "hubport,id=a,hubid=0,netdev=out", "-netdev", "hubport,id=b,hubid=0,netdev=cable"],
+            stdin=subprocess.DEVNULL, stdout=open(home / "network.log", "wb"), stderr=subprocess.STDOUT)
+
+    def _cable(self, here, there):
+        return ["-netdev", f"dgram,id=cable,local.type=unix,local.path={self.home}/{here}.net,"
+                f"remote.type=unix,remote.path={self.home}/{there}.net"]
+
+    def card(self):
+        """QEMU's arguments for a machine that is plugged in."""
+        (self.home / "machine.net").unlink(missing_ok=True)
+        return [*self._cable("machine", "router"), "-device", "virtio-net-pci,netdev=cable,romfile=,mac=52:54:00:12:34:56"]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Login:
+    """Somebody logged in with ssh, who stays logged in."""
+
+    def __init__(self, home, port):
+        key = home / "key"
+        options = [x for o in ("StrictHostKeyChecking=no", f"UserKnownHostsFile={home}/hosts", "LogLevel=ERROR",
+                               "ServerAliveInterval=0", "TCPKeepAlive=no") for x in ("-o", o)]
+        self.shell = pexpect.spawn("ssh", ["-tt", "-F", "none", "-i", str(key), "-p", str(port), *options, "root@127.0.0.1",
+                                           "PS1='in# ' bash --norc --noprofile -i"], timeout=180, encoding="utf-8",
+                                   env={**os.environ, "TERM": "dumb"})
+        self.shell.setecho(False)
+        self.shell.expect("in# ")
+        self.ask("stty -echo; bind 'set enable-bracketed-paste off'")
+
+    def ask(self, command):
+        """The last line it prints: who is logged in is also told that the system hibernates."""
+        self.shell.sendline(command)
+        self.shell.expect("in# ")
+        return self.shell.before.split("\n")[-2:][0].strip()
+
+    def close(self):
+        self.shell.close(force=True)
+
+
+class Server:
+    """The machine: one disk, one network card, a screen. Switched on as often as wanted."""
+
+    def __init__(self, home, release, network, lab_kernel):
+        self.home, self.release, self.network = home, release, network
+        self.disk = home / "disk"
+        run("cp", "--sparse=always", debian.server(release, lab_kernel), self.disk)
+
+    def on(self, firmware):
+        device = DISKS[self.release][firmware]
+        flash = Machine.uefi(self.home) if firmware == "uefi" else []
+        # What is on its screen is looked at, too.
+        g = Machine("x86_64", smp=2, memory=MEMORY, disks=False, net=False, boots_disk=True, workdir=self.home,
+                    label=f"debian-{self.release}-{firmware}", start=False,
+                    qemu_args=[*flash, *CONTROLLERS.get(device, ()), "-device", "VGA", *self.network.card(),
+                               *Machine.drive("disk", self.disk, f"{device},bootindex=1")])
+        g.start()
+        return g
+
+
+def check_system(story):
+    """systemd has started all it has, and nothing of it failed."""
+    state = story.g.run("systemctl is-system-running --wait", timeout=600).out
+    failed = story.ask("systemctl --failed --no-legend --plain | cat")
+    story.check("systemctl", state == "running" and not failed, state + (f"; failed: {failed}" if failed else ""))
+
+
+def check_journal(story):
+    errors = story.ask("journalctl -b -q -p err --no-pager -o cat").splitlines()
+    story.check("errors in the journal", not errors, f"{len(errors)}" + (f", {errors[-1]}" if errors else ""))
+
+
+def picture(story, name):
+    """The screen, as the machine's card shows it."""
+    story.ask("echo 0 >/sys/class/graphics/fbcon/cursor_blink; sleep 1")
+    file = story.g.dir / f"{name}.ppm"
+    story.g.qmp("screendump", filename=str(file))
+    return file.read_bytes()
+
+
+def set_up(story):
+    story.tell("kjump setup chooses the partition that nobody uses, and has systemctl hibernate use kjump")
+    story.type("kjump setup --systemd --ready 2>/dev/null", timeout=900)
+    story.ask("systemctl restart systemd-logind")
+
+
+def start_work(story, network):
+    """A database at work, somebody logged in, files with a checksum: what must be the same afterwards."""
+    story.tell("work: PostgreSQL and pgbench, somebody logged in with ssh, checksums of /usr/lib")
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", story.g.dir / "key")
+    public = (story.g.dir / "key.pub").read_text().strip()
+    story.ask(f"mkdir -p /root/.ssh; echo '{public}' >>/root/.ssh/authorized_keys")
+    login = Login(story.g.dir, network.port)
+    login.ask("mine=$RANDOM$RANDOM")
+    story.ask(f"cd /; su postgres -c '{POSTGRES}; pgbench -q -i -s 5 postgres' 2>&1", 600)
+    start_pgbench(story)
+    files = story.ask("find /usr/lib -xdev -type f -size -2000k -print0 | xargs -0 sha256sum >/root/sums; wc -l </root/sums", 900)
+    kept = {"login": login.ask("echo $$ $mine"), "files": files, "boot": story.ask("cat /proc/sys/kernel/random/boot_id"),
+            "started": started(story), "transactions": transactions(story)}
+    story.check("the database works", kept["transactions"] > 0, f"{kept['transactions']} transactions so far")
+    story.check("somebody is logged in", len(kept["login"].split()) == 2, f"process {kept['login'].split()[0]}")
+    return login, kept
+
+
+def start_pgbench(story):
+    story.ask("systemd-run -q --unit=load -p User=postgres sh -c '" + POSTGRES + "; pgbench -n -c 2 -T 100000 postgres'")
+
+
+def transactions(story):
+    return int(story.ask("su postgres -c \"psql -qtAc 'select count(*) from pgbench_history' postgres\"", 300))
+
+
+def started(story):
+    """When the database's and pgbench's processes were started, in ticks since the boot."""
+    return story.ask("for p in $(pgrep -x pgbench) $(pgrep -ox postgres); do cut -d' ' -f22 /proc/$p/stat; done")
+
+
+def hibernate(story, server, firmware):
+    """systemctl hibernate, and on again; the seconds each took."""
+    story.tell("systemctl hibernate: a second kernel saves it, and switches the machine off")
+    print("          kernel-A# systemctl hibernate", flush=True)
+    began = time.monotonic()
+    # It does not wait for what it has begun; its shell says something once the system is back.
+    jumps = "cat /sys/kernel/kexec_jump/jumps"
+    story.g.last_words(f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done", timeout=600)
+    off = time.monotonic() - began
+    for line in re.findall(r"saved \d.*", story.g.log()):
+        story.note(f"it says: {line}")
+    story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")
+    story.g.close()
+    story.tell(f"off after {off:.0f} s; QEMU has ended. Switched on again: {firmware}, GRUB, the initramfs")
+    began = time.monotonic()
+    # Its shell goes on where it was.
+    story.g = server.on(firmware)
+    story.tell(f"it is back, {time.monotonic() - began:.0f} s after it was switched on")
+
+
+def check_resumed(story, login, kept):
+    last = story.ask("cat /sys/kernel/kexec_jump/last")
+    boot = story.ask("cat /proc/sys/kernel/random/boot_id")
+    story.check("it is the same system", last == RESUMED and boot == kept["boot"], f"boot id {boot[:8]}, the kernel says \"{last}\"")
+    said = login.ask("echo $$ $mine")
+    story.check("the same ssh session", said == kept["login"], f"process {said.split()[0]}")
+    story.check("the same database", started(story) == kept["started"], "its processes were not started again")
+    now = transactions(story)
+    for _ in range(100):
+        if (later := transactions(story)) > now:
+            break
+        time.sleep(0.5)
+    story.check("pgbench goes on", later > now >= kept["transactions"], f"{kept['transactions']} transactions then, {later} now")
+    story.ask("systemctl stop load")
+    amcheck = story.g.run(f"su postgres -c '{POSTGRES}; pg_amcheck --install-missing --heapallindexed postgres' 2>&1", timeout=900)
+    story.check("pg_amcheck", amcheck.rc == 0, amcheck.out or "no complaint")
+    bad = story.g.run("sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum --quiet -c /root/sums 2>&1 | tail -3", timeout=900).out
+    story.check("checksums of /usr/lib, read from the disk", not bad, bad or f"{kept['files']} files")
+    check_system(story)
+    check_journal(story)
+
+
+def snapshot(story):
+    """A dump of the running system."""
+    story.tell("a snapshot of the running system, to a file of its own")
+    start_pgbench(story)
+    story.type("kjump snapshot /var/tmp/dump 2>/dev/null", timeout=900)
+    story.ask("systemctl stop load")
+
+
+def look_inside(story, disk, vmlinux):
+    """Open the dump on the host; the machine is off."""
+    story.tell("off; crash opens the snapshot, on the host")
+    file = disk.with_name("dump")
+    run("debugfs", "-R", f"dump /var/tmp/dump {file}", f"{disk}?offset={debian.ROOT_AT}", what="reading the dump from the disk")
+    tasks, log = dump.crash("x86_64", file, ["foreach set", "log"], vmlinux=vmlinux, timeout=900)
+    found = re.findall(r'COMMAND: "?([^"\n]+)', tasks)
+    file.unlink()
+    story.check("its processes are in the dump", {"systemd", "sshd", "postgres", "pgbench", "kjump"} <= set(found),
+                f"{len(found)}, {found.count('postgres')} of them postgres")
+    story.check("its log is", "kexec_jump: resumed from an image" in log, f"{len(log.splitlines())} lines")
+
+
+def tell(release, lab_kernel):
+    """The whole story of one release. Returns what was wrong."""
+    print(f"\n== Debian {release} ==", flush=True)
+    # Short: sockets are in it.
+    home = pathlib.Path(tempfile.mkdtemp(prefix="kj-"))
+    network = login = story = None
+    first, second = DISKS[release]
+    try:
+        network = Network(home)
+        server = Server(home, release, network, lab_kernel)
+        story = Story(None)
+        story.g = server.on(first)
+        story.tell(f"{first}, GRUB, systemd: {story.ask('uname -srm')}, disk {DISKS[release][first].split(',')[0]}")
+        check_system(story)
+        set_up(story)
+        login, kept = start_work(story, network)
+        before = picture(story, "before")
+        hibernate(story, server, first)
+        story.check("the picture on the screen", picture(story, "after") == before, "as before")
+        check_resumed(story, login, kept)
+        snapshot(story)
+        login.close()
+        story.g.last_words("systemctl poweroff; sleep 1000", timeout=600)
+        story.g.close()
+        look_inside(story, server.disk, BUILD / ("x86_64" if lab_kernel else "debian-kernel") / "vmlinux")
+        story.tell(f"on again as another machine: {second}, disk {DISKS[release][second].split(',')[0]}")
+        story.g = server.on(second)
+        check_system(story)
+        boot = story.ask("cat /proc/sys/kernel/random/boot_id")
+        hibernate(story, server, second)
+        story.check("it is the same system", story.ask("cat /proc/sys/kernel/random/boot_id") == boot, f"boot id {boot[:8]}")
+        check_system(story)
+        check_journal(story)
+        story.g.last_words("systemctl poweroff; sleep 1000", timeout=600)
+    except Exception:
+        if story and story.g:
+            print(f"{story.g.fate()}; logs: {story.g.save_artefacts()}", flush=True)
+        raise
+    finally:
+        for each in (login, story and story.g, network):
+            if each:
+                with contextlib.suppress(OSError):
+                    each.close()
+        shutil.rmtree(home, ignore_errors=True)
+    story.tell(f"Debian {release}: " + ("everything is right" if not story.wrong else f"{len(story.wrong)} WRONG"))
+    return [f"Debian {release}: {w}" for w in story.wrong]
+
+
+def main(releases, lab_kernel):
+    began = time.monotonic()
+    say("the first run installs Debian (some minutes)"
+        + ("" if lab_kernel else ", and compiles a kernel with its configuration (an hour on 2 cores)")
+        + "; after that it takes about 10 minutes for each release")
+    wrong = [w for release in releases for w in tell(release, lab_kernel)]
+    print(flush=True)
+    say(f"debian: {time.monotonic() - began:.0f} s in all")
+    for line in wrong:
+        print(f"WRONG: {line}")
+    if not wrong:
+        print(f"debian: all checks right on Debian {' and '.join(releases)}", flush=True)
+    return 1 if wrong else 0
