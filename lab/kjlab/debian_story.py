@@ -282,7 +282,7 @@ def tell(release, lab_kernel):
 def main(releases, lab_kernel):
     began = time.monotonic()
     say("the first run installs Debian (some minutes)"
-        + ("" if lab_kernel else ", and compiles a kernel with its configuration (an hour on 2 cores)")
+        + ("" if lab_kernel else ", and compiles a kernel with its configuration (an hour or more on 2 cores)")
         + "; after that it takes about 10 minutes for each release")
     wrong = [w for release in releases for w in tell(release, lab_kernel)]
     print(flush=True)

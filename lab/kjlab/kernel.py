@@ -231,7 +231,7 @@ def build_debian(full=False):
     text += '# CONFIG_MODVERSIONS is not set\n# CONFIG_DEBUG_INFO_BTF is not set\nCONFIG_LOCALVERSION="-kjump"\n'
     with lock(f"kernel-{home.name}"):
         build_in(tree.TREE, home / "obj", "x86_64", text, source, home, ("bzImage", "modules"),
-                 how_long="several hours" if full else "half an hour")
+                 how_long="several hours" if full else "an hour or more on 2 cores")
     have = parse((home / "obj/.config").read_text())
     if lost := [m for m in modules if have.get(m) not in ("y", "m")]:
         raise LabError(f"lab/config/debian-modules: what {' '.join(lost)} depends on is not there")

@@ -212,6 +212,17 @@ configure()
 	done
 }
 
+# A second kernel can be loaded: that is known only by doing it. What somebody has loaded stays.
+try_load()
+{
+	loaded=$(cat /sys/kernel/kexec_loaded) peer=$(cat /sys/kernel/kexec_jump/image_entry)
+	if [ "$loaded" != 0 ] || [ "$peer" != 0x0 ]; then
+		return 0
+	fi
+	kjump -q load || return
+	kexec -u
+}
+
 # Whether it would work; what is wrong is said.
 check()
 {
@@ -233,7 +244,7 @@ check()
 		say "/boot/grub/grub.cfg does not have kjump.restore=$name"
 		rc=1
 	fi
-	kjump hibernate --dry-run || rc=$?
+	kjump hibernate --dry-run && try_load || rc=$?
 	if [ $rc = 0 ]; then
 		say "ready: kjump hibernate saves to $device, and the next boot resumes"
 	fi
