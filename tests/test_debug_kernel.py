@@ -22,7 +22,10 @@ DISKS = guest.DISKS | {"nvme": "ide-hd,bus=ide.1"}
 def debug(boot):
     """debug(...): a guest with that kernel."""
     def start(append=STRICT, **kw):
-        return boot(DEBUG, smp=2, memory="1G", net=False, append=append, **{"disks": DISKS} | kw)
+        g = boot(DEBUG, smp=2, memory="1G", net=False, append=append, **{"disks": DISKS} | kw)
+        # From now on: see PROVOKED.
+        g.run("echo 1 >/proc/sys/kernel/panic_on_warn").check()
+        return g
     return start
 
 

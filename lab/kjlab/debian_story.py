@@ -259,6 +259,8 @@ def tell(release, lab_kernel):
         story.tell(f"on again as another machine: {second}, disk {DISKS[release][second].split(',')[0]}")
         story.g = server.on(second)
         check_system(story)
+        story.note("the second kernel's initramfs has drivers for the disks there were")
+        story.type("kjump-mkinitramfs && kjump load --ready 2>/dev/null", 600)
         boot = story.ask("cat /proc/sys/kernel/random/boot_id")
         hibernate(story, server, second)
         story.check("it is the same system", story.ask("cat /proc/sys/kernel/random/boot_id") == boot, f"boot id {boot[:8]}")

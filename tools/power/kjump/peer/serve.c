@@ -63,7 +63,7 @@ static int open_by_id(const char *id, const char *likely, struct image *image)
 	while (!(path = device_find_image(id, IMAGE_PREPARED, likely))) {
 		if (now_seconds() >= until)
 			return fail(KJ_FAILED,
-				    "the peer does not find %s: its kernel has no driver for it, or it was connected after the peer had booted (then kjump load --ready boots another one)",
+				    "the peer does not find %s: its kernel has no driver for it (kjump-mkinitramfs puts those of the disks there are now into the peer's initramfs), or it was connected after the peer had booted; then kjump load --ready boots another one",
 				    likely ? likely : "the device");
 		/* It may be newer than what this kernel knows. */
 		if (!looked_again)
