@@ -231,6 +231,11 @@ def look_inside(story, disk, vmlinux):
     story.check("its log is", "kexec_jump: resumed from an image" in log, f"{len(log.splitlines())} lines")
 
 
+def power_off(story):
+    """What hibernated a moment ago may not be over for logind, which refuses then."""
+    story.g.last_words("until systemctl poweroff; do sleep 1; done; sleep 1000", timeout=600)
+
+
 def tell(release, lab_kernel):
     """The whole story of one release. Returns what was wrong."""
     print(f"\n== Debian {release} ==", flush=True)
@@ -253,7 +258,7 @@ def tell(release, lab_kernel):
         check_resumed(story, login, kept)
         snapshot(story)
         login.close()
-        story.g.last_words("systemctl poweroff; sleep 1000", timeout=600)
+        power_off(story)
         story.g.close()
         look_inside(story, server.disk, BUILD / ("x86_64" if lab_kernel else "debian-kernel") / "vmlinux")
         story.tell(f"on again as another machine: {second}, disk {DISKS[release][second].split(',')[0]}")
@@ -266,7 +271,7 @@ def tell(release, lab_kernel):
         story.check("it is the same system", story.ask("cat /proc/sys/kernel/random/boot_id") == boot, f"boot id {boot[:8]}")
         check_system(story)
         check_journal(story)
-        story.g.last_words("systemctl poweroff; sleep 1000", timeout=600)
+        power_off(story)
     except Exception:
         if story and story.g:
             print(f"{story.g.fate()}; logs: {story.g.save_artefacts()}", flush=True)
