@@ -4,15 +4,13 @@ import re
 import subprocess
 
 from kjlab import packages
-from kjlab.guest import GuestError
+from kjlab.guest import RESUMED, GuestError
 from kjlab.util import BUILD
 
 from jumps import MB, at_host_time, free_kb
 
 DEVICE = "/dev/vdc"         # Guest(blank=...)
 RESTORE = f"kjump.restore={DEVICE}"
-# How the last jump ended, to a system that was resumed.
-RESUMED = "ok, resumed from an image"
 # kjump's exit codes
 # What saving and restoring may take beside the kernel, in kB.
 MEMORY_BOUND = 64 << 10

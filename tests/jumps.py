@@ -16,17 +16,13 @@ MB = 1 << 20
 # Where chance decides, KJ_SEED=N decides the same again, as far as the host's timing allows.
 SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
 # What is the same on all architectures is tried on all of them, however long that takes.
-BOTH = "KJ_BOTH" in os.environ
+BOTH = bool(os.environ.get("KJ_BOTH"))
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.
 MEM_MAX = 0x3ffffff
 # Where it is when there is nothing to choose.
 RET = 32 * MB
-# For the debug kernel: memory is filled when it is freed, and what makes it too slow is left to
-# the test that is about it. And for one as its peer.
-STRICT = "page_poison=1 kmemleak=off debug_pagealloc=off"
-DEBUG_PEER = {"append": "kmemleak=off debug_pagealloc=off", "mem_max": 0x13ffffff}
 # kexec -e without taking the network interfaces down first.
 JUMP = "kexec -e -x"
 

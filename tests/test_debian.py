@@ -5,11 +5,12 @@ import subprocess
 
 import pytest
 
-from images import RESUMED, USAGE, hibernate, resume
+from images import USAGE, hibernate, resume
 from jumps import Work
 from kjlab import deb, debian
-from kjlab.guest import Guest
+from kjlab.guest import RESUMED, Guest
 from kjlab.util import run
+
 
 @pytest.fixture
 def machine(boot, tmp_path):

@@ -5,14 +5,17 @@ import re
 import pytest
 
 from images import DEVICE, RESTORE, hibernate, resume
-from jumps import DEBUG_PEER, MB, STRICT, Work, at_work, load_kernel, load_ret, load_way_back, reboot, sysfs
+from jumps import MB, Work, at_work, load_kernel, load_ret, load_way_back, reboot, sysfs
 from kjlab import guest
 from kjlab.kernel import DEBUG
 from test_failures import fail_each_step
 from test_fuzz import fuzz_calls
 from test_peer_panic import PANIC, check_told, enter, panic
 
-
+# Memory is filled when it is freed, and what makes it too slow is left to the test that is about it. And for
+# such a kernel as its peer.
+STRICT = "page_poison=1 kmemleak=off debug_pagealloc=off"
+DEBUG_PEER = {"append": "kmemleak=off debug_pagealloc=off", "mem_max": 0x13ffffff}
 # On what is the NVMe elsewhere: the base's driver holds locks across the steps of its suspending,
 # at the sight of which lockdep switches itself off.
 DISKS = guest.DISKS | {"nvme": "ide-hd,bus=ide.1"}
@@ -21,8 +24,8 @@ DISKS = guest.DISKS | {"nvme": "ide-hd,bus=ide.1"}
 @pytest.fixture
 def debug(boot):
     """debug(...): a guest with that kernel."""
-    def start(append=STRICT, **kw):
-        g = boot(DEBUG, smp=2, memory="1G", net=False, append=append, **{"disks": DISKS} | kw)
+    def start(append=STRICT, disks=DISKS, **kw):
+        g = boot(DEBUG, smp=2, memory="1G", net=False, append=append, disks=disks, **kw)
         # From now on: see PROVOKED.
         g.run("echo 1 >/proc/sys/kernel/panic_on_warn").check()
         return g

@@ -23,6 +23,7 @@ import pexpect
 
 from . import debian, dump, packages
 from .demo import Machine, Story
+from .guest import RESUMED
 from .util import BUILD, run, say
 
 MEMORY = "2G"
@@ -30,7 +31,6 @@ MEMORY = "2G"
 DISKS = {"12": {"uefi": "nvme,serial=lab", "bios": "ide-hd,bus=ide.0"},
          "13": {"bios": "virtio-blk-pci", "uefi": "scsi-hd"}}
 CONTROLLERS = {"scsi-hd": ["-device", "virtio-scsi-pci"]}
-RESUMED = "ok, resumed from an image"
 # Programs that PostgreSQL's packages have in a folder of their own.
 POSTGRES = "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)"
 

@@ -48,9 +48,11 @@ TROUBLE = re.compile(
     r"UBSAN:|new suspected memory leaks|INFO: trying to register")
 # What our init provokes in the base now and then: it stops the fair servers (see lab/guest/init), and
 # before 6.17 that warns if the server has just something to wait for.
-PROVOKED = re.compile(r"^[^\n]*\[ cut here \].*?end trace[^\n]*\n", re.M | re.S)
+PROVOKED = re.compile(r"^[^\n]*\[ cut here \](?:(?!cut here).)*?end trace[^\n]*\n", re.M | re.S)
 # Label and device.
 DISKS = {"virtio": "virtio-blk-pci", "ahci": "ide-hd,bus=ide.0", "nvme": "nvme,serial=lab"}
+# How the last jump ended, to a system that was resumed.
+RESUMED = "ok, resumed from an image"
 CONFIG_HZ = 250                 # of all lab kernels
 
 
@@ -189,8 +191,8 @@ class Guest:
         if not self.boots_disk:
             argv += ["-kernel", self.kernel, "-initrd", self.initrd,
                      "-append", command_line(self.name, append=self.append, icount=self.icount)]
-        if boot.is_file() and not self.boots_disk:
-            argv += self.drive("boot", boot, "virtio-blk-pci", ",read-only=on")
+            if boot.is_file():
+                argv += self.drive("boot", boot, "virtio-blk-pci", ",read-only=on")
         if self.disks:
             for label, device in (DISKS if self.disks is True else self.disks).items():
                 argv += self.drive(label, self._disk(label, 64), device)

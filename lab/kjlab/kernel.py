@@ -133,20 +133,18 @@ def debian_config(modules=None):
             run("dpkg-deb", "-x", packages.source_deb("linux-config-6.12"), root.with_suffix(".part"))
             root.with_suffix(".part").rename(root)
     (packed,) = root.glob("usr/src/linux-config-6.12/config.amd64_none_amd64.xz")
-    text = lzma.decompress(packed.read_bytes()).decode()
+    want = parse(lzma.decompress(packed.read_bytes()).decode())
     # Key files of the build daemon are not ours to have.
-    text = re.sub(r"^CONFIG_(SYSTEM_TRUSTED_KEYS|MODULE_SIG_KEY)=.*$", r'CONFIG_\1=""', text, flags=re.M)
-    text = text.replace("# CONFIG_KEXEC_JUMP is not set", "CONFIG_KEXEC_JUMP=y")
+    want |= {s: '""' for s in ("SYSTEM_TRUSTED_KEYS", "MODULE_SIG_KEY") if s in want} | {"KEXEC_JUMP": "y"}
     if modules:
-        text = re.sub(r"^CONFIG_(\w+)=m$", lambda m: m[0] if m[1] in modules else f"# CONFIG_{m[1]} is not set",
-                      text, flags=re.M)
-    return text
+        want = {s: "n" if v == "m" and s not in modules else v for s, v in want.items()}
+    return want
 
 
-def complete(src, obj, variant, text):
-    """Configure with a configuration that may be of a slightly different tree."""
+def complete(src, obj, variant, want):
+    """Configure with a whole configuration, that may be of a slightly different tree."""
     obj.mkdir(parents=True, exist_ok=True)
-    (obj / ".config").write_text(text)
+    (obj / ".config").write_text(fragment(want))
     run(*make_args(src, obj, variant), "olddefconfig", what=f"configuring {obj.parent.name}")
     have = parse((obj / ".config").read_text())
     if have.get("KEXEC_JUMP") != "y":
@@ -168,22 +166,18 @@ def debug_flags(config):
     return DEBUG_FLAGS if "y" in map(config.get, dwarf) else ()
 
 
-def build_in(src, obj, variant, want, source, results, targets=("bzImage",), how_long="a few minutes"):
-    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules.
-
-    want is {symbol: value}, or the text of a configuration.
-    """
+def build_in(src, obj, variant, want, source, results, targets=("bzImage",), by=configure, how_long="a few minutes"):
+    """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules."""
     stamp = Stamp(results / ".lab-kernel")
-    whole = isinstance(want, str)
-    flags = debug_flags(parse(want) if whole else want)
-    key = digest(source, want if whole else fragment(want), " ".join(REPRODUCIBLE + flags))
+    flags = debug_flags(want)
+    key = digest(source, fragment(want), " ".join(REPRODUCIBLE + flags))
     if stamp.fresh(key) and all((results / f).is_file() for f in ("bzImage", "vmlinux")):
         return
     log = results / "kernel.log"
     results.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     stamp.clear()
-    (complete if whole else configure)(src, obj, variant, want)
+    by(src, obj, variant, want)
     first = not (obj / "vmlinux").is_file()
     say(f"building {results.relative_to(BUILD)}" + (f" ({how_long})" if first else ""))
     run(*make_args(src, obj, variant), *flags, *targets, what=f"building {variant}", log=log)
@@ -195,7 +189,7 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",), how
         # A new file, not new content in the old one: a guest may be reading that.
         shutil.copy2(made, results / f"{name}.new")
         os.replace(results / f"{name}.new", results / name)
-    if "modules" in targets and not whole:
+    if "modules" in targets:
         copy_modules(obj, results / "modules")
     stamp.set(key)
 
@@ -223,14 +217,14 @@ def build_debian(full=False):
     source = tree.compose()
     home = BUILD / "debian-kernel"
     modules = re.sub(r"#.*", "", (LAB / "config/debian-modules").read_text()).split()
-    text = debian_config(None if full else modules)
-    if unknown := [m for m in modules if not re.search(rf"^CONFIG_{m}=[ym]$", text, re.M)]:
+    want = debian_config(None if full else modules)
+    if unknown := [m for m in modules if want.get(m) not in ("y", "m")]:
         raise LabError(f"lab/config/debian-modules: Debian's configuration has no {' '.join(unknown)}")
     # What only modules from elsewhere need, and takes as long as compiling; and what would need pahole.
-    text = re.sub(r"^CONFIG_(MODVERSIONS|DEBUG_INFO_BTF|LOCALVERSION)\b.*$", "", text, flags=re.M)
-    text += '# CONFIG_MODVERSIONS is not set\n# CONFIG_DEBUG_INFO_BTF is not set\nCONFIG_LOCALVERSION="-kjump"\n'
+    want |= {"MODVERSIONS": "n", "DEBUG_INFO_BTF": "n", "LOCALVERSION": '"-kjump"'}
     with lock(f"kernel-{home.name}"):
-        build_in(tree.TREE, home / "obj", "x86_64", text, source, home, ("bzImage", "modules"),
+        # "all": its modules stay where they are, to be packaged.
+        build_in(tree.TREE, home / "obj", "x86_64", want, source, home, ("all",), complete,
                  how_long="several hours" if full else "an hour or more on 2 cores")
     have = parse((home / "obj/.config").read_text())
     if lost := [m for m in modules if have.get(m) not in ("y", "m")]:
