@@ -3,6 +3,7 @@
 import errno
 import re
 
+from images import REFUSED
 from jumps import (JUMP, MB, RET, dmesg, free_kb, jump_back_entry, load_kernel, load_ret, reboot, result_of, sysfs,
                    to_peer)
 
@@ -120,6 +121,8 @@ def test_not_permitted(boot, variant):
 
     g.run("echo integrity >/sys/kernel/security/lockdown").check()
     refused(good, errno.EPERM, "Lockdown: kload: kexec of unsigned images is restricted")
+    r = g.run(f"kjump call --mem={RET:#x} /tmp/ret")
+    assert r.rc == REFUSED and "this kernel is locked down" in r.out, r
     g.run("echo 1 >/proc/sys/kernel/kexec_load_disabled").check()
     refused(good, errno.EPERM, "kexec_jump: load refused: disabled by .*kexec_load_disabled")
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from images import USAGE, hibernate, resume
+from images import REFUSED, USAGE, hibernate, resume
 from jumps import Work
 from kjlab import deb, debian
 from kjlab.guest import RESUMED, Guest
@@ -99,6 +99,11 @@ def test_set_up_used_and_purged(boot, machine):
     assert g.run("cat /etc/kjump.conf").out == f"device=PARTUUID={name}"
     words = set(g.run("grep -o 'kjump.restore=[^ ]*' /boot/grub/grub.cfg").out.split())
     assert words == {f"kjump.restore=PARTUUID={name}"}
+    # What GRUB starts next is looked at.
+    g.run("cp /boot/grub/grub.cfg /root/; sed -i 's/ kjump.restore=[^ ]*//' /boot/grub/grub.cfg").check()
+    r = g.run("kjump hibernate")
+    assert r.rc == REFUSED and f"does not have kjump.restore={place}" in r.out, r
+    g.run("kjump hibernate --dry-run --any-boot; cp /root/grub.cfg /boot/grub/").check()
     g.run("systemctl restart systemd-logind").check()
     g = off_and_on(boot, g, "systemctl hibernate")
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]

@@ -13,7 +13,7 @@ import pytest
 from kjlab.initramfs import cpio
 from kjlab.util import BUILD, ROOT, jobs, lock
 
-from test_kjump_host import built, core, kjump  # noqa: F401 (fixtures)
+from test_kjump_host import GRUB_CFG, built, core, kjump  # noqa: F401 (fixtures)
 
 KJUMP = ROOT / "tools/power/kjump"
 HERE = KJUMP / "fuzz"
@@ -42,6 +42,8 @@ def seeds(name, kjump, core, folder):
         (folder / "message").write_text(
             "action=hibernate\nroom=4096\ndisks=/dev/sda1%2520(mounted%2520on%2520/)%201%201%201%200123456789abcdef%20"
             "size%3D4096%3Bstart%3D0%3Blength%3D4096%3Bserial%3Dabc%0A\n")
+    elif name == "grub":
+        (folder / "grub.cfg").write_text(GRUB_CFG.format(default="0", before="", folder="/boot", words="kjump.restore"))
     else:
         (folder / "line").write_text('quiet root=/dev/sda1 "a b=c" -- x\nconsole=ttyS0 memmap=4M!1G')
     return folder

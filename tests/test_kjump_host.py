@@ -839,18 +839,22 @@ int main(int argc, char **argv)
 """
 
 
+def linked(built, name, source, objects, *flags):
+    """A program of this source and of kjump's."""
+    (built / f"{name}.c").write_text(source)
+    p = subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-I", SOURCE, built / f"{name}.c", *objects, *flags,
+                        "-static", "-lzstd", "-llz4", "-lblkid", "-o", built / name], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr
+    return built / name
+
+
 @pytest.fixture(scope="module")
 def harness(built):
     """The restore of kjump on a kernel that is played."""
-    (built / "harness.c").write_text(HARNESS)
     objects = [o for o in built.glob("*/*.o") if str(o.relative_to(built).with_suffix("")) in
                "image/image image/stream image/unpack image/pipeline image/codec format/format format/super "
                "format/index format/extents common/util common/firmware common/progress common/machine resume/resume".split()]
-    p = subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-I", SOURCE, built / "harness.c", *objects,
-                        "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus", "-static", "-lzstd", "-llz4",
-                        "-o", built / "harness"], capture_output=True, text=True)
-    assert p.returncode == 0, p.stderr
-    return built / "harness"
+    return linked(built, "harness", HARNESS, objects, "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus")
 
 
 RAM = ",".join(f"{a:x}-{a + n:x}" for a, n in RANGES)
@@ -978,6 +982,94 @@ def test_other_machines(restore, image, kjump, core, tmp_path):
     # What touches is one: a memory map cut in other places is the same memory.
     first, second = RAM.split(",", 1)
     restore(image, ram=first.replace("1000-", "1000-2000,2000-", 1) + "," + second)
+
+
+# --- what the next boot will do -----------------------------------------------
+
+NEXT_BOOT = """
+#include "resume/next_boot.h"
+#include "common/kjump.h"
+
+int main(int argc, char **argv)
+{
+	int rc = next_boot_check(argv[1], "/dev/sda3");
+
+	if (rc)
+		puts(fail_text());
+	return rc;
+}
+"""
+# As grub-mkconfig writes it.
+GRUB_CFG = """
+if [ -s $prefix/grubenv ]; then
+  load_env
+fi
+if [ "${{next_entry}}" ] ; then
+   set default="${{next_entry}}"
+   set next_entry=
+   save_env next_entry
+   set boot_once=true
+else
+   set default="{default}"
+fi
+{before}
+menuentry 'Debian GNU/Linux' --class debian $menuentry_id_option 'gnulinux-simple' {{
+	load_video
+	if [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi
+	echo	'Loading Linux ...'
+	linux	{folder}/vmlinuz-6.12.117 root=/dev/mapper/debian--vg-root ro quiet {words}
+	initrd	{folder}/initrd.img-6.12.117
+}}
+submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced' {{
+	menuentry 'Debian GNU/Linux, with Linux 6.1.0-9-amd64' {{
+		linux	/boot/vmlinuz-6.1.0-9-amd64 root=/dev/sda1 ro
+	}}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def next_boot(built):
+    return linked(built, "next-boot", NEXT_BOOT, [o for o in built.glob("*/*.o")])
+
+
+@pytest.mark.parametrize("what,says", [
+    ({}, None),
+    ({"words": "kjump.restore"}, None),
+    ({"folder": ""}, None),
+    ({"config": "CONFIG_X=y\n# CONFIG_KEXEC_JUMP is not set\n"}, "vmlinuz-6.12.117, .*no kexec jump"),
+    ({"config": None}, None),
+    ({"words": "splash"}, "does not have kjump.restore=/dev/sda3"),
+    ({"words": ""}, "does not have kjump.restore=/dev/sda3"),
+    ({"words": "-- kjump.restore"}, "does not have kjump.restore=/dev/sda3"),
+    ({"words": "", "env": "saved_entry=1\nnext_entry=\n####"}, "does not have kjump.restore=/dev/sda3"),
+    # What starts is not known from this file alone.
+    ({"words": "", "default": "${saved_entry}"}, None),
+    ({"words": "", "default": "1>2"}, None),
+    ({"words": "", "env": "next_entry=1>0\n####"}, None),
+    ({"words": "", "before": "submenu 'Snapshots' {\n menuentry 'x' {\n linux /x\n }\n}"}, None),
+    ({"words": "", "before": "menuentry 'Other' {\n\tchainloader +1\n}"}, None),
+])
+def test_next_boot(next_boot, tmp_path, what, says):
+    """A system is not saved for a boot that will not resume it."""
+    (tmp_path / "grub").mkdir()
+    fill = {"default": "0", "before": "", "folder": "/boot", "words": "kjump.restore=PARTUUID=1234"} | what
+    (tmp_path / "grub/grub.cfg").write_text(GRUB_CFG.format(**fill))
+    if "env" in what:
+        (tmp_path / "grub/grubenv").write_text("# GRUB Environment Block\n" + what["env"])
+    config = what.get("config", "CONFIG_X=y\nCONFIG_KEXEC_JUMP=y\n")
+    if config is not None:
+        (tmp_path / "config-6.12.117").write_text(config)
+    p = subprocess.run([next_boot, tmp_path], capture_output=True, text=True)
+    assert p.returncode == (REFUSED if says else OK), p
+    if says:
+        assert re.search(says, p.stdout) and "--any-boot" in p.stdout and "must have" not in p.stdout, p
+
+
+def test_no_grub(next_boot, tmp_path):
+    """Then there is only this boot to judge by."""
+    p = subprocess.run([next_boot, tmp_path], capture_output=True, text=True)
+    assert p.returncode == OK and "must have kjump.restore=/dev/sda3" in p.stdout + p.stderr, p
 
 
 # --- arguments, help, manual --------------------------------------------------

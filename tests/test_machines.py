@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Machines as they are sold: IOMMU, x2APIC, several nodes, all that a CPU can do."""
+"""Machines as they are sold: IOMMU, x2APIC, several nodes, all that a CPU can do, holes in memory."""
 import re
 
 import pytest
@@ -19,7 +19,12 @@ MACHINES = {
              [x for n in (0, 1) for x in ("-object", f"memory-backend-ram,id=mem{n},size=256M",
                                           "-numa", f"node,nodeid={n},memdev=mem{n},cpus={2 * n}-{2 * n + 1}")],
              ["smp: Brought up 2 nodes, 4 CPUs"]),
+    # No piece of RAM from 1 MB on, where a window is otherwise, is large enough for one.
+    "holes": ({"smp": 2, "append": "memmap=64K$24M memmap=1M$60M memmap=16K$250M"}, [],
+              ["user: .mem 0x0*1800000-0x0*180ffff. reserved", "user: .mem 0x0*fa00000-0x0*fa03fff. reserved"]),
 }
+# Where stock kexec is to load a kernel, if not right above 1 MB.
+PLACES = {"holes": {"options": "--mem-min=0x3d00000", "mem_max": 0x7cfffff}}
 
 
 def nvme(tmp_path):
@@ -46,7 +51,8 @@ def test_machine(boot, tmp_path, machine):
     work = Work(g, disks=False, mb=8, tmpfs_mb=8)
     g.run(f"(while :; do dd if={TARGET} of=/tmp/read bs=64k count=64 iflag=direct && cmp -n 4194304 /tmp/read /dev/zero "
           "|| echo wrong >>/tmp/wrong; done) >/dev/null 2>&1 &").check()
-    load_kernel(g, append=append)
+    # kjump finds its window itself.
+    load_kernel(g, append=append, **PLACES.get(machine, {}))
     for n in range(3):
         g.jump("kjreboot", to="B")
         if not n:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Disks with Debian on them, systemd and all, our packages installed, to be booted as guests.
 
-A small one for the tests, and what a server has for lab/debian. A machine's
-firmware boots them: there is a partition table, an EFI system partition, GRUB.
+A small one for the tests, and for lab/debian what a server has: with an encrypted
+root file system (LVM on LUKS2), and with btrfs on two disks. A machine's firmware
+boots them: there is a partition table, an EFI system partition, GRUB.
 """
 import re
 import shutil
@@ -14,13 +15,17 @@ from .util import BUILD, LAB, Stamp, digest, lock, run, say
 HOME = BUILD / bare.SUITE
 HAS = ("systemd-sysv", "udev", "dbus", "initramfs-tools", "kexec-tools", "busybox", "cpio", "zstd", "xz-utils",
        "kmod", "procps", "psmisc", "dosfstools", "fdisk", "grub2-common", "grub-efi-amd64-bin")
-PROGRAMS = ("workload", "pagesum", "lab-shell")
+PROGRAMS = ("workload", "pagesum", "lab-shell", "debian-disk")
 RELEASES = {"12": "bookworm", "13": "trixie"}
 # What else a server has.
-MORE = ("grub-pc-bin", "iproute2", "kdump-tools", "netbase", "openssh-server", "postgresql")
-# Partitions in MB, after the first MB: GRUB's own, ESP, root, and one that nobody uses.
-GRUB_MB, ESP_MB, ROOT_MB, SERVER_MB, FREE_MB = 1, 64, 1400, 3000, 1400
-ROOT_AT = (1 + GRUB_MB + ESP_MB) << 20
+MORE = ("btrfs-progs", "cryptsetup-initramfs", "grub-pc-bin", "iproute2", "kdump-tools", "lvm2", "netbase",
+        "openssh-server", "postgresql")
+# How lab/guest/debian-disk puts it on which disks, in MB.
+SERVERS = {"12": ("encrypted", {"disk": 5300}), "13": ("btrfs", {"disk": 3500, "second": 1600})}
+PASSPHRASE = "lab"
+# Partitions in MB, after the first MB: GRUB's own, ESP, root.
+GRUB_MB, ESP_MB, ROOT_MB, SERVER_MB = 1, 64, 1400, 3000
+ESP_AT = (1 + GRUB_MB) << 20
 # The serial shell of the lab's guests, as a service.
 SHELL = """[Unit]
 Description=The shell the lab talks to
@@ -45,9 +50,6 @@ BOOTABLE = (
     "grub-install --target=x86_64-efi --removable --no-nvram",
     "update-initramfs -u", "update-grub; rm -r /srv/*", "umount /boot/efi")
 KDUMP_HOOK = "etc/kernel/postinst.d/kdump-tools"
-SERVER_BOOTABLE = (
-    "grub-install --target=i386-pc /dev/$(lsblk -no PKNAME $(findmnt -no SOURCE /))",
-    f"chmod +x /{KDUMP_HOOK} && /{KDUMP_HOOK} $(uname -r)", *BOOTABLE)
 # Its card gets an address, whatever it is called.
 NETWORK = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n"
 
@@ -85,28 +87,30 @@ def as_server(root):
         """
 
 
-def partitions(image, root_mb, free_mb=0):
-    """Commands that make a disk of ROOT, with a partition nobody uses if that has a size."""
-    parts = ["label: gpt", f"size={GRUB_MB}MiB,type=21686148-6449-6E6F-744E-656564454649",
-             f"size={ESP_MB}MiB,type=U,name=ESP", f"size={root_mb}MiB,type=L"] + ["type=L"] * bool(free_mb)
-    lines = "\n".join(parts)
-    return (f"truncate -s {(ROOT_AT >> 20) + root_mb + free_mb + 1}M {image}; echo '{lines}' | sfdisk -q {image}; "
-            f"mke2fs -q -F -t ext4 -L root -E offset={ROOT_AT} -d ROOT {image} {root_mb}M")
+def partitions(image):
+    """Commands that make a disk of ROOT."""
+    lines = "\n".join(("label: gpt", f"size={GRUB_MB}MiB,type=21686148-6449-6E6F-744E-656564454649",
+                       f"size={ESP_MB}MiB,type=U,name=ESP", f"size={ROOT_MB}MiB,type=L"))
+    begin = 1 + GRUB_MB + ESP_MB
+    return (f"truncate -s {begin + ROOT_MB + 1}M {image}; echo '{lines}' | sfdisk -q {image}; "
+            f"mke2fs -q -F -t ext4 -L root -E offset={begin << 20} -d ROOT {image} {ROOT_MB}M")
 
 
-def make(home, suite, include, debs, inside, image, booted):
+def make(home, suite, include, debs, inside, image, booted, disks=None):
     """Have a root of that suite with these packages, ours among them, made into an image: root.img in `home`.
 
     inside and image are commands, which know it as ROOT: run with what is in it, and then to make the image.
-    booted are commands for a guest that has booted it.
+    booted are commands for a guest that has booted it. If there are disks, {name: MB}, it puts all on them, and
+    they are what is made: <name>.img, known to it by that name as serial number. Returns the images' paths.
     """
-    programs = initramfs.compile_guest("x86_64") | {"lab-shell": LAB / "guest/lab-shell"}
+    programs = initramfs.compile_guest("x86_64") | {p: LAB / "guest" / p for p in ("lab-shell", "debian-disk")}
     stamp = Stamp(home / ".lab-debian")
+    made = [home / f"{name}.img" for name in disks or ("root",)]
     # How fast this machine's clock is differs a little each time it is looked at.
     text = re.sub(r"\b(tsc_early_khz|lpj)=\d+", "", inside + image)
-    key = digest(*debs, *(programs[p] for p in PROGRAMS), SHELL, text, *include, *booted)
-    if (home / "root.img").is_file() and stamp.fresh(key):
-        return
+    key = digest(*debs, *(programs[p] for p in PROGRAMS), SHELL, text, *include, *booted, str(disks))
+    if all(each.is_file() for each in made) and stamp.fresh(key):
+        return made
     base = home / "base.tar"
     bare.install(base, "important", include, suite)
     stamp.clear()
@@ -126,29 +130,38 @@ def make(home, suite, include, debs, inside, image, booted):
                    + inside.replace("ROOT", str(root)),
                    image.replace("ROOT", str(root)) + f"\nrm -rf --one-file-system {root}"):
         run(*bare.namespace("sh", "-ec", script), what="installing our packages", log=home / "install.log")
-    say(f"making build/{home.name}/root.img bootable")
+    say(f"making build/{home.name}'s disk bootable")
+    drives = Guest.drive("root", home / "root.img", "virtio-blk-pci")
+    for name, mb in (disks or {}).items():
+        with open(home / f"{name}.img", "wb") as f:
+            f.truncate(mb << 20)
+        drives += Guest.drive(name, f.name, f"virtio-blk-pci,serial={name}")
     with Guest("x86_64", smp=2, memory="1G", disks=False, net=False, kernel=home / "bzImage",
-               initrd=home / "initrd.img", append="root=LABEL=root rw", label=home.name,
-               qemu_args=Guest.drive("root", home / "root.img", "virtio-blk-pci")) as g:
+               initrd=home / "initrd.img", append="root=LABEL=root rw", label=home.name, qemu_args=drives) as g:
         for command in booted:
-            g.run(command, timeout=600).check()
+            g.run(command, timeout=1800).check()
         g.power_off()
+    if disks:
+        (home / "root.img").unlink()
     stamp.set(key)
+    return made
 
 
 def build():
     """The disk for tests, which UEFI boots: Debian 12, the lab's kernel, and little more than systemd."""
     with lock("debian"):
-        make(HOME, bare.SUITE, HAS, (deb.kjump(), deb.lab_kernel()), customize("ROOT", HOME, "dpkg -i -G /srv/*.deb"),
-             partitions(HOME / "root.img", ROOT_MB), BOOTABLE)
-    return HOME / "root.img"
+        (image,) = make(HOME, bare.SUITE, HAS, (deb.kjump(), deb.lab_kernel()),
+                        customize("ROOT", HOME, "dpkg -i -G /srv/*.deb"), partitions(HOME / "root.img"), BOOTABLE)
+    return image
 
 
 def server(release, lab_kernel=False):
-    """The disk of a server with Debian 12 or 13, which UEFI boots, and a BIOS does; with the lab's kernel or Debian's."""
+    """The disks of a server with Debian 12 or 13, which UEFI boots, and a BIOS does; with the lab's kernel or Debian's."""
     home = BUILD / f"debian-{release}{'-lab' if lab_kernel else ''}"
+    kind, disks = SERVERS[release]
+    places = " ".join(f"/dev/disk/by-id/virtio-{name}" for name in disks)
     with lock(home.name):
-        make(home, RELEASES[release], (*HAS, *MORE), (deb.kjump(), deb.lab_kernel() if lab_kernel else deb.linux()),
-             as_server("ROOT") + customize("ROOT", home, "apt-get install -y /srv/*.deb"),
-             partitions(home / "root.img", SERVER_MB, FREE_MB), SERVER_BOOTABLE)
-    return home / "root.img"
+        return make(home, RELEASES[release], (*HAS, *MORE), (deb.kjump(), deb.lab_kernel() if lab_kernel else deb.linux()),
+                    as_server("ROOT") + customize("ROOT", home, "apt-get install -y /srv/*.deb"),
+                    f"mke2fs -q -F -t ext4 -L root -d ROOT {home}/root.img {SERVER_MB}M",
+                    (f"debian-disk {kind} {places} 2>&1",), disks)

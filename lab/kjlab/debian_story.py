@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Debian as it is installed, hibernating: lab/debian.
 
-A disk with GRUB and systemd, a database at work, somebody logged in. The
-machine's firmware boots it; kjump setup, systemctl hibernate, the machine is
+Disks with GRUB and systemd, a database at work, somebody logged in. The
+machine's firmware boots them; kjump setup, systemctl hibernate, the machine is
 off, QEMU ends; started again, GRUB and the initramfs resume it. Then a
-snapshot, which crash opens. Then the same disk in a machine with the other
-firmware.
+snapshot, which crash opens. Then the same disks in a machine with the other
+firmware, and what can go wrong there, with what it says then. Debian 12's disks
+are encrypted, Debian 13's have btrfs.
 
 Every number shown is read from the guest, from the host's clock, or from crash.
 """
@@ -13,6 +14,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -23,12 +25,12 @@ import pexpect
 
 from . import debian, dump, packages
 from .demo import Machine, Story
-from .guest import RESUMED
+from .guest import BOOT_TIMEOUT, RESUMED, GuestError
 from .util import BUILD, run, say
 
 MEMORY = "2G"
-# What the machine's disk hangs on: for each release another one.
-DISKS = {"12": {"uefi": "nvme,serial=lab", "bios": "ide-hd,bus=ide.0"},
+# What the machine's disks hang on: for each release another one.
+DISKS = {"12": {"uefi": "nvme", "bios": "ide-hd"},
          "13": {"bios": "virtio-blk-pci", "uefi": "scsi-hd"}}
 CONTROLLERS = {"scsi-hd": ["-device", "virtio-scsi-pci"]}
 # Programs that PostgreSQL's packages have in a folder of their own.
@@ -71,12 +73,11 @@ class Login:
     """Somebody logged in with ssh, who stays logged in."""
 
     def __init__(self, home, port):
-        key = home / "key"
         options = [x for o in ("StrictHostKeyChecking=no", f"UserKnownHostsFile={home}/hosts", "LogLevel=ERROR",
                                "ServerAliveInterval=0", "TCPKeepAlive=no") for x in ("-o", o)]
-        self.shell = pexpect.spawn("ssh", ["-tt", "-F", "none", "-i", str(key), "-p", str(port), *options, "root@127.0.0.1",
-                                           "PS1='in# ' bash --norc --noprofile -i"], timeout=180, encoding="utf-8",
-                                   env={**os.environ, "TERM": "dumb"})
+        self.ssh = ["ssh", "-F", "none", "-i", str(home / "key"), "-p", str(port), *options, "root@127.0.0.1"]
+        self.shell = pexpect.spawn(self.ssh[0], [*self.ssh[1:], "-tt", "PS1='in# ' bash --norc --noprofile -i"],
+                                   timeout=180, encoding="utf-8", env={**os.environ, "TERM": "dumb"})
         self.shell.setecho(False)
         self.shell.expect("in# ")
         self.ask("stty -echo; bind 'set enable-bracketed-paste off'")
@@ -87,27 +88,62 @@ class Login:
         self.shell.expect("in# ")
         return self.shell.before.split("\n")[-2:][0].strip()
 
+    def fetch(self, path, into):
+        """Copy a file of the machine's."""
+        # Where it has holes, nothing is sent.
+        command = shlex.join([*self.ssh, f"tar -cSf - -C / {path.lstrip('/')}"]) + f" | tar -xSOf - >{into}"
+        run("bash", "-o", "pipefail", "-c", command, what=f"copying {path} from the machine")
+
     def close(self):
         self.shell.close(force=True)
 
 
+class Booted(Machine):
+    """Its initramfs asks for passphrases: these are the answers."""
+
+    def __init__(self, *args, answers=(), **kwargs):
+        self.answers = list(answers)
+        super().__init__(*args, **kwargs)
+
+    def expect_kernel(self, name, timeout=BOOT_TIMEOUT):
+        asked = 0
+        while self.answers:
+            until = time.monotonic() + timeout
+            while self.log().count("unlock disk") <= asked:
+                if self.qemu.poll() is not None or time.monotonic() > until:
+                    raise GuestError(f"waiting for a passphrase to be asked for: {self.fate()}")
+                time.sleep(0.2)
+            asked += 1
+            self.type_on_console(self.answers.pop(0))
+        return super().expect_kernel(name, timeout)
+
+
 class Server:
-    """The machine: one disk, one network card, a screen. Switched on as often as wanted."""
+    """The machine: its disks, one network card, a screen. Switched on as often as wanted."""
 
     def __init__(self, home, release, network, lab_kernel):
         self.home, self.release, self.network = home, release, network
-        self.disk = home / "disk"
-        run("cp", "--sparse=always", debian.server(release, lab_kernel), self.disk)
+        self.disks = []
+        for image in debian.server(release, lab_kernel):
+            self.disks.append(home / image.stem)
+            run("cp", "--sparse=always", image, self.disks[-1])
+        self.answers = [debian.PASSPHRASE] * (debian.SERVERS[release][0] == "encrypted")
 
-    def on(self, firmware):
+    def on(self, firmware, answers=None):
         device = DISKS[self.release][firmware]
         flash = Machine.uefi(self.home) if firmware == "uefi" else []
+        drives = [arg for n, disk in enumerate(self.disks, 1)
+                  for arg in Machine.drive(disk.name, disk, f"{device},serial={disk.name},bootindex={n}")]
         # What is on its screen is looked at, too.
-        g = Machine("x86_64", smp=2, memory=MEMORY, disks=False, net=False, boots_disk=True, workdir=self.home,
-                    label=f"debian-{self.release}-{firmware}", start=False,
-                    qemu_args=[*flash, *CONTROLLERS.get(device, ()), "-device", "VGA", *self.network.card(),
-                               *Machine.drive("disk", self.disk, f"{device},bootindex=1")])
-        g.start()
+        g = Booted("x86_64", smp=2, memory=MEMORY, disks=False, net=False, boots_disk=True, workdir=self.home,
+                   label=f"debian-{self.release}-{firmware}", start=False, answers=answers or self.answers,
+                   qemu_args=[*flash, *CONTROLLERS.get(device, ()), "-device", "VGA", *self.network.card(), *drives])
+        try:
+            g.start()
+        except GuestError:
+            g.save_artefacts()
+            g.close()
+            raise
         return g
 
 
@@ -131,9 +167,12 @@ def picture(story, name):
     return file.read_bytes()
 
 
-def set_up(story):
+def set_up(story, server):
     story.tell("kjump setup chooses the partition that nobody uses, and has systemctl hibernate use kjump")
-    story.type("kjump setup --systemd --ready 2>/dev/null", timeout=900)
+    encrypted = bool(server.answers)
+    if encrypted:
+        refused(story, "kjump setup --dry-run", "kjump setup --unencrypted")
+    story.type(f"kjump setup --systemd --ready{' --unencrypted' * encrypted} 2>/dev/null", timeout=900)
     story.ask("systemctl restart systemd-logind")
 
 
@@ -168,20 +207,24 @@ def started(story):
     return story.ask("for p in $(pgrep -x pgbench) $(pgrep -ox postgres); do cut -d' ' -f22 /proc/$p/stat; done")
 
 
-def hibernate(story, server, firmware):
-    """systemctl hibernate, and on again; the seconds each took."""
+def hibernate_to_off(story):
     story.tell("systemctl hibernate: a second kernel saves it, and switches the machine off")
     print("          kernel-A# systemctl hibernate", flush=True)
     began = time.monotonic()
     # It does not wait for what it has begun; its shell says something once the system is back.
     jumps = "cat /sys/kernel/kexec_jump/jumps"
     story.g.last_words(f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done", timeout=600)
-    off = time.monotonic() - began
     for line in re.findall(r"saved \d.*", story.g.log()):
         story.note(f"it says: {line}")
     story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")
     story.g.close()
-    story.tell(f"off after {off:.0f} s; QEMU has ended. Switched on again: {firmware}, GRUB, the initramfs")
+    story.tell(f"off after {time.monotonic() - began:.0f} s; QEMU has ended")
+
+
+def hibernate(story, server, firmware):
+    """systemctl hibernate, and on again; the seconds each took."""
+    hibernate_to_off(story)
+    story.tell(f"switched on again: {firmware}, GRUB, the initramfs")
     began = time.monotonic()
     # Its shell goes on where it was.
     story.g = server.on(firmware)
@@ -210,25 +253,78 @@ def check_resumed(story, login, kept):
     check_journal(story)
 
 
-def snapshot(story):
+def snapshot(story, login, file):
     """A dump of the running system."""
-    story.tell("a snapshot of the running system, to a file of its own")
+    story.tell("a snapshot of the running system, to a file of its own; copied to the host")
     start_pgbench(story)
     story.type("kjump snapshot /var/tmp/dump 2>/dev/null", timeout=900)
     story.ask("systemctl stop load")
+    login.fetch("/var/tmp/dump", file)
 
 
-def look_inside(story, disk, vmlinux):
+def look_inside(story, file, vmlinux):
     """Open the dump on the host; the machine is off."""
     story.tell("off; crash opens the snapshot, on the host")
-    file = disk.with_name("dump")
-    run("debugfs", "-R", f"dump /var/tmp/dump {file}", f"{disk}?offset={debian.ROOT_AT}", what="reading the dump from the disk")
     tasks, log = dump.crash("x86_64", file, ["foreach set", "log"], vmlinux=vmlinux, timeout=900)
     found = re.findall(r'COMMAND: "?([^"\n]+)', tasks)
     file.unlink()
     story.check("its processes are in the dump", {"systemd", "sshd", "postgres", "pgbench", "kjump"} <= set(found),
                 f"{len(found)}, {found.count('postgres')} of them postgres")
     story.check("its log is", "kexec_jump: resumed from an image" in log, f"{len(log.splitlines())} lines")
+
+
+def refused(story, cmd, says):
+    """It is not done, and says why."""
+    r = story.g.run(f"{cmd} 2>&1", timeout=600)
+    line = next((l for l in r.out.splitlines() if says in l), r.out)
+    story.check(f"{cmd}: exit {r.rc}", r.rc != 0 and says in r.out, line)
+
+
+def refusals(story):
+    """What is refused while all goes on, and a kernel that was installed since."""
+    story.tell("what is refused, with what it says")
+    esp = story.ask("findmnt -nvo SOURCE /boot/efi")
+    small = story.ask(f"ls $(echo {esp} | sed 's/[0-9]*$/1/')")
+    refused(story, f"kjump hibernate --dry-run {esp}", "is in use: mounted on /boot/efi")
+    refused(story, f"kjump hibernate --dry-run --force {small}", "is too small")
+    refused(story, "kjump hibernate --dry-run /dev/sdz9", "/dev/sdz9")
+    story.note("a kernel that cannot jump is installed, a newer one:")
+    story.ask("cp /boot/vmlinuz-$(uname -r) /boot/vmlinuz-99.0; grep -v KEXEC_JUMP /boot/config-$(uname -r) >/boot/config-99.0; "
+              "cp /boot/initrd.img-$(uname -r) /boot/initrd.img-99.0; update-grub 2>&1", 300)
+    refused(story, "kjump hibernate", "vmlinuz-99.0, the first in /boot/grub/grub.cfg: it has no kexec jump")
+    story.ask("rm /boot/*-99.0; update-grub 2>&1", 300)
+    story.check("without it", story.g.run("kjump hibernate --dry-run").rc == 0, "could be saved")
+
+
+def wrong_passphrases(story, server, firmware):
+    """Three, and the machine starts again; the system is still where it was saved."""
+    story.tell("switched on, and three wrong passphrases")
+    try:
+        server.on(firmware, ["wrong"] * 3).close()
+        story.check("it does not boot", False, "it did")
+    except GuestError as e:
+        story.check("it does not boot", "reset or power off" in str(e), "the initramfs gave up")
+
+
+def changed_between(story, server, firmware):
+    """Somebody writes to a disk that the saved system has mounted. Then it is too late."""
+    story.tell("while it is off, a file is written to its EFI system partition")
+    file = server.home / "RESCUE.TXT"
+    file.write_text("was here")
+    run("mcopy", "-i", f"{server.disks[0]}@@{debian.ESP_AT}", file, "::/", what="writing to the ESP")
+    story.tell("switched on: it says why it does not resume it, waits for 30 s, and boots afresh")
+    story.g = server.on(firmware)
+    said = [line for line in story.g.user_log().splitlines() if "changed since its system left them" in line]
+    story.check("the reason on the console", said and "/boot/efi" in said[0], said[0] if said else "none")
+    last = story.ask("cat /sys/kernel/kexec_jump/last")
+    story.check("another boot", last != RESUMED, f"the kernel says \"{last}\"")
+    check_system(story)
+
+
+def locked_down(story):
+    story.tell("locked down, as with Secure Boot")
+    story.ask("echo integrity >/sys/kernel/security/lockdown")
+    refused(story, "kjump hibernate", "this kernel is locked down")
 
 
 def power_off(story):
@@ -248,20 +344,20 @@ def tell(release, lab_kernel):
         server = Server(home, release, network, lab_kernel)
         story = Story(None)
         story.g = server.on(first)
-        story.tell(f"{first}, GRUB, systemd: {story.ask('uname -srm')}, disk {DISKS[release][first].split(',')[0]}")
+        story.tell(f"{first}, GRUB, systemd: {story.ask('uname -srm')}, {debian.SERVERS[release][0]} on {DISKS[release][first]}")
         check_system(story)
-        set_up(story)
+        set_up(story, server)
         login, kept = start_work(story, network)
         before = picture(story, "before")
         hibernate(story, server, first)
         story.check("the picture on the screen", picture(story, "after") == before, "as before")
         check_resumed(story, login, kept)
-        snapshot(story)
+        snapshot(story, login, home / "dump")
         login.close()
         power_off(story)
         story.g.close()
-        look_inside(story, server.disk, BUILD / ("x86_64" if lab_kernel else "debian-kernel") / "vmlinux")
-        story.tell(f"on again as another machine: {second}, disk {DISKS[release][second].split(',')[0]}")
+        look_inside(story, home / "dump", BUILD / ("x86_64" if lab_kernel else "debian-kernel") / "vmlinux")
+        story.tell(f"on again as another machine: {second}, on {DISKS[release][second]}")
         story.g = server.on(second)
         check_system(story)
         story.note("the second kernel's initramfs has drivers for the disks there were")
@@ -271,6 +367,12 @@ def tell(release, lab_kernel):
         story.check("it is the same system", story.ask("cat /proc/sys/kernel/random/boot_id") == boot, f"boot id {boot[:8]}")
         check_system(story)
         check_journal(story)
+        refusals(story)
+        hibernate_to_off(story)
+        if server.answers:
+            wrong_passphrases(story, server, second)
+        changed_between(story, server, second)
+        locked_down(story)
         power_off(story)
     except Exception:
         if story and story.g:

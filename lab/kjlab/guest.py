@@ -179,7 +179,9 @@ class Guest:
                 "-display", "none", "-no-reboot", "-m", self.memory, "-smp", str(self.smp),
                 "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
                 "-serial", "chardev:shell",
-                "-chardev", f"file,id=log,path={self._log}", "-serial", "chardev:log",
+                # What is typed there: see type_on_console().
+                "-chardev", f"socket,id=log,path={d}/console,server=on,wait=off,logfile={self._log}",
+                "-serial", "chardev:log",
                 "-qmp", f"unix:{d}/qmp,server=on,wait=off",
                 # Says whether a reset was a triple fault.
                 "-d", "cpu_reset", "-D", d / "reset.log"]
@@ -227,7 +229,7 @@ class Guest:
             if not path.is_file() and not self.boots_disk:
                 raise GuestError(f"{path} is missing: lab/lab build")
         self.dir.mkdir(parents=True, exist_ok=True)
-        for old in ("shell", "qmp"):
+        for old in ("shell", "console", "qmp"):
             (self.dir / old).unlink(missing_ok=True)
         self.qemu = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL,
                                      stdout=open(self.dir / "qemu.log", "wb"),
@@ -395,6 +397,11 @@ class Guest:
         """Which guest, what was typed last, and how it is, in a line."""
         state = "did not start" if not self.qemu else "runs" if self.qemu.poll() is None else self._why_ended()
         return f"guest {self.label} (kernel {self.name}, {self.variant}): {state}; last typed: {self.typed!r}"
+
+    def type_on_console(self, line):
+        """Type on the second serial port, where a system that has no shell yet asks."""
+        with self._connect("console") as console:
+            console.sendall(line.encode() + b"\n")
 
     # --- looking in --------------------------------------------------------
 

@@ -7,7 +7,7 @@
 # All it writes is undone by UNDO, and when the package is purged.
 set -eu
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-dry=$1 undo=$2 force=$3 systemd=$4 ready=$5 device=${6:-}
+dry=$1 undo=$2 force=$3 systemd=$4 ready=$5 unencrypted=$6 device=${7:-}
 
 conf=/etc/kjump.conf
 grub=/etc/default/grub.d/kjump.cfg
@@ -106,10 +106,17 @@ verdict()
 	if [ "$force" = 1 ]; then
 		set -- --force "$1"
 	fi
-	if ! said=$(kjump -q hibernate --dry-run "$@" 2>&1); then
+	# GRUB is not set up yet.
+	if ! said=$(kjump -q hibernate --dry-run --any-boot "$@" 2>&1); then
 		said=$(echo "$said" | sed -n 's/^kjump: //p' | head -n 1)
 		echo "${said:-kjump hibernate --dry-run failed}"
 	fi
+}
+
+# Whether the root file system is on an encrypted device.
+encrypted()
+{
+	lsblk -snro TYPE "$(findmnt -nvo SOURCE /)" 2>/dev/null | grep -qx crypt
 }
 
 # What it will be called when other disks are there.
@@ -156,6 +163,13 @@ choose()
 		die "$device is called otherwise when other disks are there: make a partition on it"
 	fi
 	say "this system will be saved to $device, $name"
+	if encrypted; then
+		say "this system's disks are encrypted, and what is saved there is not: whoever gets hold of" \
+			"it can read what was in memory, keys of the disks too"
+		if [ "$unencrypted" = 0 ]; then
+			die "to have it saved there all the same: kjump setup --unencrypted"
+		fi
+	fi
 }
 
 # For whatever is there already, once: what to go back to.

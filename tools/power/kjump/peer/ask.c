@@ -22,11 +22,31 @@ int need_jump_support(void)
 	return shared_lock();
 }
 
+int need_loading(void)
+{
+	char *lockdown = read_text("/sys/kernel/security/lockdown");
+	char *disabled = read_text("/proc/sys/kernel/kexec_load_disabled");
+	int rc = KJ_OK;
+
+	if (lockdown && !strstr(lockdown, "[none]"))
+		rc = fail(KJ_REFUSED,
+			  "this kernel is locked down (/sys/kernel/security/lockdown: %s), as with Secure Boot: it loads no other kernel and does not let its memory be saved; boot with Secure Boot off, without lockdown=",
+			  lockdown);
+	else if (disabled && !strcmp(disabled, "1") && !jump_loaded())
+		rc = fail(KJ_REFUSED,
+			  "loading kernels is switched off until the next boot (sysctl kernel.kexec_load_disabled=1)");
+	free(disabled);
+	free(lockdown);
+	return rc;
+}
+
 int need_view(void)
 {
 	char *modes;
 	int rc = need_jump_support();
 
+	if (!rc)
+		rc = need_loading();
 	if (rc)
 		return rc;
 	/* What is not to be written to a disk is not shown to a peer, either. */

@@ -48,8 +48,10 @@ static int plan(struct conf *conf, struct mem_range *window, char **line)
 	struct initramfs fs;
 	struct bzimage kernel;
 	char *own;
-	int rc = conf_complete(conf);
+	int rc = need_loading();
 
+	if (!rc)
+		rc = conf_complete(conf);
 	if (!rc)
 		rc = bzimage_read(conf->kernel, &kernel);
 	if (!rc)

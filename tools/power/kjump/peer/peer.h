@@ -52,6 +52,8 @@ bool command_line_has(const char *line, const char *name);
 
 /* ask.c: the first kernel's side */
 int need_jump_support(void);
+/* That this kernel may load another one, or has; nor is it locked down. */
+int need_loading(void);
 /* To jump, and to have this system's memory looked at by the peer. */
 int need_view(void);
 /* A line of /proc/meminfo, @key with its colon. */

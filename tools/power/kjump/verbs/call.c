@@ -111,6 +111,8 @@ int verb_call(int argc, char **argv)
 		rc = usage(argv[0], "an ELF program says itself where it belongs: no --mem");
 	if (!rc)
 		rc = need_jump_support();
+	if (!rc)
+		rc = need_loading();
 	if (!rc && jump_loaded() && !force)
 		rc = fail(KJ_REFUSED,
 			  "a peer is loaded, and calling a program replaces it; use --force");

@@ -6,6 +6,7 @@
 #include "devices/names.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
+#include "resume/next_boot.h"
 #include "verbs/verbs.h"
 
 #include <stdlib.h>
@@ -22,24 +23,10 @@ static void disown(const char *device)
 			device);
 }
 
-/* What the next boot will do is not known here; most are like this one. */
-static void warn_of_boot(const char *device)
-{
-	char *own = read_text("/proc/cmdline");
-
-	if (own && !command_line_has(own, "kjump.restore") &&
-	    !command_line_has(own, "kjump.restore=")) {
-		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
-		     device);
-		step("else nothing is resumed, and what is in memory now is lost");
-	}
-	free(own);
-}
-
-enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING };
+enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT };
 
 static const char hibernate_help[] =
-	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--reboot]\n"
+	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--any-boot] [--reboot]\n"
 	"                [--compress=lz4|zstd|none] [DEVICE]\n\n"
 	"Save this system on DEVICE, a partition that nothing else uses (default: device=\n"
 	"in /etc/kjump.conf), and power off. At the next boot \"kjump restore\" in the\n"
@@ -50,6 +37,7 @@ static const char hibernate_help[] =
 	"  --ignore-missing\n"
 	"               although the peer does not find a disk that this system has in use:\n"
 	"               then nobody notices if it is changed before the system is resumed\n"
+	"  --any-boot   although what GRUB starts next, unless you choose, resumes nothing\n"
 	"  --reboot     reboot instead of powering off\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
@@ -60,10 +48,11 @@ int verb_hibernate(int argc, char **argv)
 		{ "reboot", no_argument, NULL, OPT_REBOOT },
 		{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
+		{ "any-boot", no_argument, NULL, OPT_ANY_BOOT },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ NULL }
 	};
-	bool force = false, missing = false, again = false, dry = false;
+	bool force = false, missing = false, any_boot = false, again = false, dry = false;
 	struct message m;
 	struct conf conf;
 	const char *device;
@@ -76,6 +65,8 @@ int verb_hibernate(int argc, char **argv)
 			force = true;
 		else if (c == OPT_MISSING)
 			missing = true;
+		else if (c == OPT_ANY_BOOT)
+			any_boot = true;
 		else if (c == OPT_REBOOT)
 			again = true;
 		else if (c == OPT_DRY_RUN)
@@ -100,14 +91,14 @@ int verb_hibernate(int argc, char **argv)
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "
 			  "boot with mem=4G, or use kjump snapshot");
+	if (!rc && !any_boot)
+		rc = next_boot_check("/boot", device);
 	if (!rc && dry) {
 		rc = peer_check_room(device);
 		if (!rc)
 			rc = peer_check(&conf);
-		if (!rc) {
-			warn_of_boot(device);
+		if (!rc)
 			step("%s: this system could be saved there", device);
-		}
 		return rc;
 	}
 	if (!rc)
@@ -129,7 +120,6 @@ int verb_hibernate(int argc, char **argv)
 		rc = check_interrupted();
 	if (rc)
 		return rc;
-	warn_of_boot(device);
 	step("hibernating to %s", device);
 	rc = peer_ask(&m);
 	if (!rc && jump_was_resumed()) {

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+/* GRUB's configuration. */
+#include "fuzz.h"
+#include "resume/next_boot.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *cfg = fuzz_text(data, size);
+	struct boot_entry entry;
+
+	/* One that is known is known whole. */
+	if (grub_default(cfg, &entry) && (strchr(entry.kernel, ' ') || strchr(entry.words, '\n')))
+		abort();
+	boot_entry_free(&entry);
+	free(cfg);
+	return 0;
+}

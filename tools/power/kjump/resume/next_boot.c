@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whether the next boot will resume what is saved now. See next_boot.h.
+ *
+ * A kernel that was installed since is what GRUB starts; if that one does not resume, it
+ * mounts the disks, and the saved system is lost.
+ */
+#include "resume/next_boot.h"
+#include "common/kjump.h"
+#include "peer/peer.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first word of a line; what follows it, in @rest. */
+static size_t first_word(const char **line, const char *end, const char **rest)
+{
+	const char *p = *line;
+
+	while (p < end && isspace((unsigned char)*p))
+		p++;
+	*line = p;
+	while (p < end && !isspace((unsigned char)*p))
+		p++;
+	*rest = p;
+	return (size_t)(p - *line);
+}
+
+static bool is_word(const char *word, size_t length, const char *text)
+{
+	return length == strlen(text) && !memcmp(word, text, length);
+}
+
+static char *copy(const char *from, const char *end)
+{
+	return xasprintf("%.*s", (int)(end - from), from);
+}
+
+/*
+ * What grub-mkconfig writes: a line a command, with more than one "set default=", of which
+ * the last is what counts if nobody asked for another entry; then entries and submenus.
+ */
+bool grub_default(const char *cfg, struct boot_entry *entry)
+{
+	static const char first[] = "default=\"0\"";
+	bool is_first = true, inside = false;
+
+	memset(entry, 0, sizeof(*entry));
+	for (const char *line = cfg, *end; *line; line = *end ? end + 1 : end) {
+		const char *word = line, *rest, *more;
+		size_t length;
+
+		end = strchrnul(line, '\n');
+		length = first_word(&word, end, &rest);
+		if (!inside && is_word(word, length, "set")) {
+			length = first_word(&rest, end, &more);
+			if (length >= 8 && !memcmp(rest, first, 8))
+				is_first = is_word(rest, length, first);
+		} else if (is_word(word, length, "submenu") ||
+			   (inside && is_word(word, length, "}"))) {
+			return false;
+		} else if (is_word(word, length, "menuentry")) {
+			if (inside || !is_first)
+				return false;
+			inside = true;
+		} else if (inside && (is_word(word, length, "linux") ||
+				      is_word(word, length, "linuxefi"))) {
+			length = first_word(&rest, end, &more);
+			entry->kernel = copy(rest, rest + length);
+			entry->words = copy(more, end);
+			return true;
+		}
+	}
+	return false;
+}
+
+void boot_entry_free(struct boot_entry *entry)
+{
+	free(entry->kernel);
+	free(entry->words);
+}
+
+/* Somebody asked for another entry, once (grub-reboot). */
+static bool asked_for_another(const char *env)
+{
+	const char *next = env ? strstr(env, "next_entry=") : NULL;
+
+	return next && next[11] && next[11] != '\n';
+}
+
+static bool resumes(const char *words)
+{
+	return command_line_has(words, "kjump.restore") ||
+		command_line_has(words, "kjump.restore=");
+}
+
+/* Its configuration is where distributions have it, and says that it cannot. */
+static bool cannot_jump(const char *boot, const char *release)
+{
+	char *file = xasprintf("%s/config-%s", boot, release), *config = read_text(file);
+	bool cannot = config && !strstr(config, "\nCONFIG_KEXEC_JUMP=y");
+
+	free(config);
+	free(file);
+	return cannot;
+}
+
+static int check_entry(const char *boot, const struct boot_entry *entry, const char *device)
+{
+	const char *name = strrchr(entry->kernel, '/'), *release;
+
+	name = name ? name + 1 : entry->kernel;
+	release = strchr(name, '-');
+	if (release && cannot_jump(boot, release + 1))
+		return fail(KJ_REFUSED,
+			    "the next boot starts %s, the first in %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP) and would not resume this system; remove it, or make another one the first, or --any-boot",
+			    name, boot);
+	if (!resumes(entry->words))
+		return fail(KJ_REFUSED,
+			    "the next boot, %s by %s/grub/grub.cfg, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
+			    name, boot, device, device);
+	return KJ_OK;
+}
+
+int next_boot_check(const char *boot, const char *device)
+{
+	char *cfg_file = xasprintf("%s/grub/grub.cfg", boot), *cfg = read_text(cfg_file);
+	char *env_file = xasprintf("%s/grub/grubenv", boot), *env = read_text(env_file);
+	char *own = NULL;
+	struct boot_entry entry = { 0 };
+	int rc = KJ_OK;
+
+	if (cfg && !asked_for_another(env) && grub_default(cfg, &entry)) {
+		rc = check_entry(boot, &entry, device);
+	} else {
+		/* Most boots are like this one. */
+		own = read_text("/proc/cmdline");
+		if (own && !resumes(own)) {
+			step("the next boot must have kjump.restore=%s on its command line, unlike this,",
+			     device);
+			step("else nothing is resumed, and what is in memory now is lost");
+		}
+	}
+	boot_entry_free(&entry);
+	free(own);
+	free(env);
+	free(env_file);
+	free(cfg);
+	free(cfg_file);
+	return rc;
+}
