@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 from . import packages, tree
-from .util import BUILD, ROOT, Stamp, digest, lock, run, say
+from .util import DEFAULT_BASE, ROOT, SHARED, Stamp, digest, lock, run, say
 
 SUITE = "bookworm"
 # sudo is what a user who has it has; all others do without.
@@ -23,7 +23,7 @@ MORE = ("sudo",)
 PASSWORD = "lab"
 # Who types the lab's commands, and what sudo lets them.
 USERS = {"root": "", "user": "", "admin": "ALL", "passwordless": "NOPASSWD: ALL"}
-ARCHIVES = BUILD / "bare/archives"
+ARCHIVES = SHARED / "bare/archives"
 CHECKOUT = "/srv/kexec-jump"
 
 
@@ -66,8 +66,8 @@ def install(made, variant, include, suite=SUITE):
 
 def archive():
     """build/bare/root.tar."""
-    made = BUILD / "bare/root.tar"
-    with lock("bare"):
+    made = SHARED / "bare/root.tar"
+    with lock("bare", SHARED):
         install(made, "minbase", MORE)
     return made
 
@@ -91,7 +91,7 @@ class Machine:
 
     def __init__(self, have_source=False):
         packed = archive()
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="bare-", dir=BUILD))
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="bare-", dir=SHARED))
         self.root = self.home / "root"
         self.root.mkdir()
         checkout(self.home / "checkout")
@@ -113,8 +113,9 @@ class Machine:
         ARCHIVES.mkdir(parents=True, exist_ok=True)
         setup.append(f"find {ARCHIVES} -name '*.deb' -exec ln -t {cache} {{}} +")
         if have_source:
+            source = packages.source_deb(f"linux-source-{DEFAULT_BASE}")
             setup += [f"mkdir -p {self.root}{CHECKOUT}/build/dl",
-                      f"ln {packages.source_deb(tree.SOURCE)} {self.root}{CHECKOUT}/build/dl/"]
+                      f"ln {source} {self.root}{CHECKOUT}/build/dl/"]
         try:
             run(*namespace("sh", "-ec", "\n".join(setup)), what="unpacking a bare Debian")
         except BaseException:
@@ -149,7 +150,7 @@ class Machine:
         return p.returncode, said
 
     def close(self):
-        with lock("bare"):
+        with lock("bare", SHARED):
             run(*namespace("sh", "-c",
                            f"find {self.root}/var/cache/apt/archives -name '*.deb' -exec ln -f -t {ARCHIVES} {{}} + ;"
                            f"rm -rf --one-file-system {self.home}"))

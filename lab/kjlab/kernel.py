@@ -7,7 +7,7 @@ import re
 import shutil
 
 from . import packages, tree
-from .util import BUILD, LAB, VARIANTS, LabError, Stamp, digest, lock, jobs, run, say
+from .util import BASE, BUILD, LAB, SHARED, VARIANTS, LabError, Stamp, digest, lock, jobs, run, say
 
 # Same source and config give the same bytes, whoever builds them and when.
 REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
@@ -38,7 +38,7 @@ def compiler():
     # What the compiler says it has read is enough: no run of the preprocessor before each compilation.
     os.environ.setdefault("CCACHE_DEPEND", "1")
     if "CCACHE_DIR" not in os.environ and not os.access(pathlib.Path.home(), os.W_OK):
-        os.environ["CCACHE_DIR"] = str(BUILD / "ccache")
+        os.environ["CCACHE_DIR"] = str(SHARED / "ccache")
     return "ccache gcc"
 
 
@@ -127,12 +127,13 @@ def configure(src, obj, variant, want):
 
 def debian_config(modules=None):
     """Debian's own configuration of its kernel, with KEXEC_JUMP; of what it has as modules only these, if any are named."""
-    root = BUILD / "debs" / "linux-config"
-    with lock("linux-config"):
+    name = f"linux-config-{BASE}"
+    root, part = SHARED / "debs" / name, SHARED / "debs" / f"{name}.part"
+    with lock(name, SHARED):
         if not root.is_dir():
-            run("dpkg-deb", "-x", packages.source_deb("linux-config-6.12"), root.with_suffix(".part"))
-            root.with_suffix(".part").rename(root)
-    (packed,) = root.glob("usr/src/linux-config-6.12/config.amd64_none_amd64.xz")
+            run("dpkg-deb", "-x", packages.source_deb(name), part)
+            part.rename(root)
+    (packed,) = root.glob(f"usr/src/{name}/config.amd64_none_amd64.xz")
     want = parse(lzma.decompress(packed.read_bytes()).decode())
     # Key files of the build daemon are not ours to have.
     want |= {s: '""' for s in ("SYSTEM_TRUSTED_KEYS", "MODULE_SIG_KEY") if s in want} | {"KEXEC_JUMP": "y"}

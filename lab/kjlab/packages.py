@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from .util import BUILD, LAB, LabError, Stamp, digest, lock, run, say
+from .util import DEFAULT_BASE, LAB, SHARED, LabError, Stamp, digest, lock, run, say
 
 GUEST = ("busybox-static", "kexec-tools", "makedumpfile", "lz4")
 # The host has no libraries for 32 bits to build kjump with.
@@ -31,6 +31,8 @@ QEMU, QEMU_PARALLEL, QEMU_SUITES = ("qemu-system-x86", "qemu-system-data", "seab
 NEWEST_SUITES = ("trixie-backports", "forky", "sid")
 # Where a kernel source is taken from if the host's own sources have none.
 SOURCE_SUITES = ("trixie", "bookworm-backports")
+# What the newest is, is looked up again after a day.
+NEWEST_AGE = 24 * 3600
 # Lists that do not fit each other, as a mirror has them for a while, are read again after so long.
 UPDATE_AGAIN = (5, 20)
 DEB_ARCH = {"x86_64": "amd64", "i386": "i386"}
@@ -52,7 +54,7 @@ class Apt:
     """A private apt state for one architecture; of the host's release, or of another suite."""
 
     def __init__(self, arch, suite=None):
-        self.arch, self.dir = arch, BUILD / "apt" / (f"{suite}-{arch}" if suite else arch)
+        self.arch, self.dir = arch, SHARED / "apt" / (f"{suite}-{arch}" if suite else arch)
         for sub in ("state/lists/partial", "cache/archives/partial"):
             (self.dir / sub).mkdir(parents=True, exist_ok=True)
         status = self.dir / "status"
@@ -79,12 +81,16 @@ class Apt:
     def __call__(self, tool, *args, **kw):
         return run(tool, *self.opts, *args, what=f"{tool} {' '.join(map(str, args))}", **kw)
 
-    def update(self, if_never=False):
-        """Read the package lists; with if_never, unless that was ever done."""
+    def update(self, if_older=None):
+        """Read the package lists; with if_older, unless that was done in the last so many seconds."""
         # Of two at a time, apt lets one fail.
-        with lock(f"apt-{self.dir.name}"):
-            if not (if_never and self.updated.exists()):
+        with lock(f"apt-{self.dir.name}", SHARED):
+            if if_older is None or self.age() > if_older:
                 self._update()
+
+    def age(self):
+        """Seconds since the package lists were read."""
+        return time.time() - self.updated.stat().st_mtime if self.updated.exists() else float("inf")
 
     def _update(self):
         for seconds in (*UPDATE_AGAIN, None):
@@ -103,9 +109,9 @@ class Apt:
             break
         self.updated.touch()
 
-    def have_lists(self):
-        if not self.updated.exists():
-            self.update(if_never=True)
+    def have_lists(self, max_age=sys.maxsize):
+        if self.age() > max_age:
+            self.update(if_older=max_age)
 
     def mirror(self):
         """Where the host gets Debian from, which has the other releases too."""
@@ -155,7 +161,8 @@ def sources(name):
     alone, as debootstrap does it, has none there, but its mirror has other suites.
     """
     arch = host_arch()
-    for suite in (None, *SOURCE_SUITES):
+    more = () if name.endswith(f"-{DEFAULT_BASE}") else NEWEST_SUITES
+    for suite in (None, *SOURCE_SUITES, *more):
         apt = Apt(arch, suite)
         if versions := apt.versions(name):
             yield apt, versions
@@ -166,7 +173,7 @@ def newest_source():
     found = []
     for suite in NEWEST_SUITES:
         apt = Apt(host_arch(), suite)
-        apt.have_lists()
+        apt.have_lists(NEWEST_AGE)
         for name in run("apt-cache", *apt.opts, "pkgnames", "linux-source-").split():
             if number := re.fullmatch(r"linux-source-(\d+)\.(\d+)", name):
                 found.append((tuple(map(int, number.groups())), name, apt))
@@ -195,13 +202,13 @@ def source_files(apt, name, version, wanted, into):
 
 def source_deb(name):
     """A kernel source package, downloaded once."""
-    into = BUILD / "dl"
+    into = SHARED / "dl"
     if into.is_dir() and list(into.glob(f"{name}_*_all.deb")):
         return newest(into, name, "all")
     for apt, versions in sources(name):
         say(f"downloading {name} {versions[0]} (about 140 MB)")
         return apt.download([name], into)[0]
-    raise LabError(f"neither this machine's package sources nor {' and '.join(SOURCE_SUITES)} of its "
+    raise LabError(f"neither this machine's package sources nor the other suites of its "
                    f"mirror have {name}; LINUX_SRC=FILE takes a tarball or tree you have")
 
 
@@ -214,12 +221,12 @@ def library_depends(deb):
 
 def unpacked(name, arch, wanted, suite=None):
     """build/debs/<name>: these packages and the libraries they need, unpacked."""
-    root = BUILD / "debs" / name
+    root = SHARED / "debs" / name
     stamp = Stamp(root / ".lab-packages")
-    with lock(f"debs-{name}"):
+    with lock(f"debs-{name}", SHARED):
         if stamp.fresh(" ".join(wanted)):
             return root
-        apt, into = Apt(arch, suite), BUILD / "dl" / (suite or "")
+        apt, into = Apt(arch, suite), SHARED / "dl" / (suite or "")
         scratch = root.with_name(f"{name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
@@ -252,9 +259,9 @@ def later_root(what, arch, wanted, suites):
         return f"{suite}-{arch}-{what}"
 
     def there(suite):
-        return (BUILD / "debs" / name(suite)).is_dir()
+        return (SHARED / "debs" / name(suite)).is_dir()
 
-    with lock(f"{what}-{arch}"):
+    with lock(f"{what}-{arch}", SHARED):
         for suite in sorted(suites, key=there, reverse=True):
             try:
                 return unpacked(name(suite), arch, wanted, suite)

@@ -2,8 +2,12 @@
 """Compose the kernel tree: base source, then one commit per patch.
 
 build/tree is a git repository. Its first commit (tag "base") is the base
-source, every further commit is one file of patches/6.12: the diff in it, plus
+source, every further commit is one file of patches/: the diff in it, plus
 the files it names in "Overlay:" lines, taken from this repository.
+
+The diffs there are those for the default base. Where another base needs
+another diff, patches/<base>/ has it, in a file of the same name but for the
+ending .diff; what few files differ between bases are in patches/<base>/files.
 
 The commits are made in a scratch index, not in the work tree. Only at the end
 does the work tree move from the old to the new result, so files that did not
@@ -15,11 +19,11 @@ import shutil
 import tarfile
 
 from . import packages
-from .util import BUILD, IDENTITY, ROOT, LabError, Stamp, digest, lock, run, say
+from .util import BASE, BUILD, DEFAULT_BASE, IDENTITY, ROOT, SHARED, LabError, Stamp, digest, lock, run, say
 
-SOURCE = "linux-source-6.12"
+SOURCE = f"linux-source-{BASE}"
 TREE = BUILD / "tree"
-SERIES = ROOT / "patches" / "6.12"
+SERIES = ROOT / "patches"
 OWNED_DIRS = ("arch", "drivers", "include", "kernel", "Documentation", "tools")
 EPOCH = 1760000000      # every commit's date is made from this: same input, same tree
 
@@ -98,10 +102,34 @@ def import_base():
 
 # --- series ----------------------------------------------------------------
 
-class Patch:
-    """One file of patches/6.12: subject, body, overlay paths, diff."""
+def number(base):
+    return tuple(map(int, base.split(".")))
 
-    def __init__(self, path):
+
+def known_bases():
+    """Those the series was made for, oldest first."""
+    found = {p.name for p in SERIES.iterdir() if re.fullmatch(r"\d+\.\d+", p.name)}
+    return sorted(found | {DEFAULT_BASE}, key=number)
+
+
+def base_folder(base=BASE):
+    """What is special to a base; to the last known one before it, if it is not known itself."""
+    before = [b for b in known_bases() if number(b) <= number(base)] or known_bases()[:1]
+    return SERIES / before[-1]
+
+
+def overlay_file(path):
+    """The file of this repository that goes to that path of the tree, or None."""
+    found = [p for p in (ROOT / path, base_folder() / "files" / path) if p.is_file()]
+    if len(found) > 1:
+        raise LabError(f"{path}: is there for all bases, and in {base_folder().relative_to(ROOT)}/files")
+    return found[0] if found else None
+
+
+class Patch:
+    """One file of patches/: subject, body, overlay paths, diff (one that `folder` has instead, if it does)."""
+
+    def __init__(self, path, folder=None):
         self.path, self.name = path, path.name
         text = path.read_text()
         head, sep, self.diff = text.partition("\n---\n")
@@ -119,11 +147,27 @@ class Patch:
         body = re.sub(r"^Overlay:.*\n?", "", body + "\n", flags=re.M)
         body = re.sub(r"\n{3,}", "\n\n", body).strip()
         self.message = f"{title}\n\n{body}\n"
+        self.diff_path, self.diff_line = path, text.count("\n", 0, len(text) - len(self.diff))
+        if folder and (own := folder / f"{path.stem}.diff").is_file():
+            self.diff_path, self.diff_line, self.diff = own, 0, own.read_text()
         self.has_diff = bool(re.search(r"^diff --git |^--- ", self.diff, re.M))
+
+    def hunk(self, name, line):
+        """The line, in the file the diff is in, of the hunk for that line of a file of the tree."""
+        where = None
+        for n, text in enumerate(self.diff.splitlines(), self.diff_line + 1):
+            if m := re.match(r"--- (?:a/)?(\S+)", text):
+                where = m[1]
+            elif where == name and text.startswith(f"@@ -{line},"):
+                return n
+        return None
 
 
 def patches():
-    return [Patch(p) for p in sorted(SERIES.glob("*.patch"))]
+    found, folder = sorted(SERIES.glob("*.patch")), base_folder()
+    if strays := {p.stem for p in folder.glob("*.diff")} - {p.stem for p in found}:
+        raise LabError(f"{folder.relative_to(ROOT)} has diffs of no patch: {' '.join(sorted(strays))}")
+    return [Patch(p, folder) for p in found]
 
 
 def project_files(*args):
@@ -137,7 +181,9 @@ def project_files(*args):
 def owned_files():
     """Files of this repository that go into the tree (what git would commit or has)."""
     found = project_files("--cached", "--others", "--exclude-standard", "--", *OWNED_DIRS)
-    return sorted(f for f in found if (ROOT / f).is_file())
+    special = base_folder() / "files"
+    return sorted([*(f for f in found if (ROOT / f).is_file()),
+                   *(str(p.relative_to(special)) for p in special.rglob("*") if p.is_file())])
 
 
 def check_ownership(series, owned):
@@ -146,18 +192,36 @@ def check_ownership(series, owned):
         for path in patch.overlay:
             if path in by:
                 raise LabError(f"{path}: named by both {by[path]} and {patch.name}")
-            if not (ROOT / path).is_file():
+            if not overlay_file(path):
                 raise LabError(f"{patch.name}: Overlay: {path}: no such file")
             by[path] = patch.name
     orphans = [f for f in owned if f not in by]
     # A file that is not even committed yet is work in progress.
-    tracked = set(project_files())
+    special = f"{base_folder().relative_to(ROOT)}/files/"
+    tracked = {f.removeprefix(special) for f in project_files()}
     if fresh := [f for f in orphans if f not in tracked]:
         say("not in the tree, no patch has an 'Overlay:' line for: " + " ".join(fresh))
     orphans = [f for f in orphans if f in tracked]
     if orphans:
-        raise LabError("no patch in patches/6.12 has an 'Overlay:' line for:\n  "
+        raise LabError("no patch has an 'Overlay:' line for:\n  "
                        + "\n  ".join(orphans))
+
+
+def does_not_apply(patch, said):
+    """What a user can do about a patch of which git said this."""
+    text = [f"{patch.name} does not apply to {git('log', '-1', '--format=%s', 'base')}:"]
+    for name, line in re.findall(r"^error: patch failed: (\S+):(\d+)$", said, re.M):
+        at = patch.hunk(name, line)
+        where = os.path.relpath(patch.diff_path, ROOT)
+        text.append(f"  the hunk for {name}:{line}" + (f", {where}:{at}" if at else ""))
+    if len(text) == 1:
+        text += [f"  {l}" for l in said.splitlines() if l.startswith("error:")] or [said]
+    if os.environ.get("LINUX_SRC"):
+        text.append(f"LINUX_SRC was taken for a {base_folder().name}; what else it may be: "
+                    + ", ".join(f"BASE={b}" for b in known_bases() if b != base_folder().name))
+    else:
+        text.append(f"The last base that worked: BASE={[b for b in known_bases() if b != BASE][-1]}")
+    return "\n".join(text)
 
 
 def commit(patch, parent, n, env):
@@ -167,11 +231,11 @@ def commit(patch, parent, n, env):
             git("apply", "--cached", "--whitespace=nowarn", "-", env=env,
                 input=patch.diff.encode())
         except LabError as e:
-            why = "\n".join(l for l in str(e).splitlines() if l.startswith("error:"))
-            raise LabError(f"{patch.name} does not apply:\n{why or e}") from None
+            raise LabError(does_not_apply(patch, str(e))) from None
     for path in patch.overlay:
-        blob = git("hash-object", "-w", "--", ROOT / path)
-        mode = "100755" if os.access(ROOT / path, os.X_OK) else "100644"
+        file = overlay_file(path)
+        blob = git("hash-object", "-w", "--", file)
+        mode = "100755" if os.access(file, os.X_OK) else "100644"
         git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", env=env)
     tree = git("write-tree", env=env)
     if tree == git("rev-parse", f"{parent}^{{tree}}"):
@@ -191,14 +255,15 @@ def compose(force=False):
         import_base()
         series, owned = patches(), owned_files()
         check_ownership(series, owned)
-        want = digest(git("rev-parse", "base"), *(p.path for p in series),
-                      *(x for f in owned for x in (f, ROOT / f, str(os.access(ROOT / f, os.X_OK)))))
+        want = digest(git("rev-parse", "base"), *(x for p in series for x in (p.path, p.diff)),
+                      *(x for f in owned for file in [overlay_file(f)]
+                        for x in (f, file, str(os.access(file, os.X_OK)))))
         stamp = Stamp(TREE / ".git/lab-series")
         if stamp.fresh(want) and not force:
             return source_id()
         edited = dirty()
         if edited and not force:
-            raise LabError("build/tree has edits that composing would throw away:\n  "
+            raise LabError(f"{TREE.relative_to(SHARED.parent)} has edits that composing would throw away:\n  "
                            + "\n  ".join(edited[:20])
                            + "\nput them into the project, or use: lab/lab tree --force")
         index = TREE / ".git/lab-index"
@@ -210,7 +275,7 @@ def compose(force=False):
             head = commit(patch, head, n, env)
         git("reset", "-q", "--hard", head)
         stamp.set(want)
-        say(f"build/tree: base + {len(series)} patches")
+        say(f"{TREE.relative_to(SHARED.parent)}: base + {len(series)} patches")
         return source_id()
 
 

@@ -5,12 +5,15 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAB = ROOT / "lab"
-BUILD = pathlib.Path(os.environ.get("KJ_BUILD", ROOT / "build")).resolve()
+# What every base needs, downloads above all; what is built of one is in BUILD (below).
+SHARED = pathlib.Path(os.environ.get("KJ_BUILD", ROOT / "build")).resolve()
+DEFAULT_BASE = "6.12"
 VARIANTS = ("x86_64", "i386")
 # mke2fs lives in sbin, which is not in every user's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
@@ -85,13 +88,35 @@ class Stamp:
 
 
 @contextlib.contextmanager
-def lock(name):
-    """One lab process at a time may work on `name` (a tree, a variant)."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with open(BUILD / f".lock-{name}", "w") as f:
+def lock(name, folder=None):
+    """One lab process at a time may work on `name` (a tree, a variant) in BUILD, or in this folder."""
+    folder = folder or BUILD
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".lock-{name}", "w") as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"waiting: something else in the lab is at work on {name}")
             fcntl.flock(f, fcntl.LOCK_EX)
         yield
+
+
+def chosen_base():
+    """The kernel that the series is put on: BASE= a version (6.12, 7.3 ...), or "newest"."""
+    base = os.environ.get("BASE") or DEFAULT_BASE
+    if base == "newest":
+        from . import packages
+        base = packages.newest_source()[1].removeprefix("linux-source-")
+        say(f"the newest kernel source is {base}")
+    elif not re.fullmatch(r"\d+\.\d+", base):
+        raise LabError(f"BASE={base} is neither a version (as in BASE={DEFAULT_BASE}) nor 'newest'")
+    # For what the lab starts: it is asked for once.
+    os.environ["BASE"] = base
+    return base
+
+
+try:
+    BASE = chosen_base()
+except LabError as e:
+    sys.exit(f"lab: {e}")
+BUILD = SHARED if BASE == DEFAULT_BASE else SHARED / BASE
