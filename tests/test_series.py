@@ -25,6 +25,30 @@ def test_checkpatch(patch):
     assert lint.misspelled(mail) == ""
 
 
+def test_cover_letter():
+    """It says what the patches say, and none of them is told apart by a number that it does not have."""
+    mails = tree.write_series()
+    (letter,) = (BUILD / "series").glob("0000-*")
+    text = letter.read_text()
+    assert "***" not in text and f"[PATCH 00/{len(mails)}]" in text
+    for number, title in {8: "table of steps", 24: "use the new kexec jump", 25: "does not come back any more",
+                          26: "confine", 27: "panic", 28: "watchdog", 30: "selftests", 31: "Documentation"}.items():
+        assert f"({number})" in text.replace("29, 30", "30") and re.search(
+            rf"^Subject: .*{title}", mails[number - 1].read_text().replace("\n ", " "), re.M), number
+
+
+def test_licenses_and_maintainers():
+    tree.compose()
+    assert lint.licenses_and_states() == ""
+
+
+def test_patches_are_short():
+    """About 600 lines can be reviewed; a file is not cut."""
+    for mail in tree.write_series():
+        sizes = lint.sizes(mail)
+        assert 0 < sum(sizes.values()) <= max([660, *sizes.values()]), mail.name
+
+
 def test_no_new_warnings(variant):
     warnings, _ = lint.new_warnings(variant)
     assert warnings == []

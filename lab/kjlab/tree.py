@@ -24,6 +24,7 @@ from .util import BASE, BUILD, DEFAULT_BASE, IDENTITY, ROOT, SHARED, LabError, S
 SOURCE = f"linux-source-{BASE}"
 TREE = BUILD / "tree"
 SERIES = ROOT / "patches"
+COVER = SERIES / "cover-letter.txt"
 OWNED_DIRS = ("arch", "drivers", "include", "kernel", "Documentation", "tools")
 EPOCH = 1760000000      # every commit's date is made from this: same input, same tree
 
@@ -295,15 +296,21 @@ def worktree(path, commitish):
 
 
 def write_series():
+    """Have the series as mails, the cover letter first. Returns those with patches."""
     compose()
-    out, stamp, head = BUILD / "series", Stamp(BUILD / ".lab-series"), git("rev-parse", "HEAD")
+    out, stamp = BUILD / "series", Stamp(BUILD / ".lab-series")
+    key = digest(git("rev-parse", "HEAD"), COVER)
     with lock("series"):
         # Not while another test reads them.
-        if not (out.is_dir() and stamp.fresh(head)):
+        if not (out.is_dir() and stamp.fresh(key)):
             stamp.clear()
             shutil.rmtree(out, ignore_errors=True)
-            git("format-patch", "-q", "--zero-commit", "-o", out, "base..HEAD")
-            stamp.set(head)
-        files = sorted(out.glob("*.patch")) if out.is_dir() else []
-    say(f"{len(files)} patches in {out}")
+            git("format-patch", "-q", "--zero-commit", "--cover-letter", "-o", out, "base..HEAD")
+            (letter,) = out.glob("0000-*")
+            subject, _, text = COVER.read_text().partition("\n\n")
+            letter.write_text(letter.read_text().replace("*** SUBJECT HERE ***", subject)
+                              .replace("*** BLURB HERE ***", text.rstrip("\n")))
+            stamp.set(key)
+        files = sorted(out.glob("*.patch"))[1:]
+    say(f"{len(files)} patches and a cover letter in {out}")
     return files

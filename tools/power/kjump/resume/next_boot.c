@@ -137,8 +137,8 @@ int next_boot_check(const char *boot, const char *device)
 		/* Most boots are like this one. */
 		own = read_text("/proc/cmdline");
 		if (own && !resumes(own)) {
-			step("the next boot must have kjump.restore=%s on its command line, unlike this,",
-			     device);
+			step("the next boot must have kjump.restore=%s on its command line, "
+			     "unlike this,", device);
 			step("else nothing is resumed, and what is in memory now is lost");
 		}
 	}
