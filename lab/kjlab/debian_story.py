@@ -14,7 +14,6 @@ import contextlib
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -28,7 +27,7 @@ from .demo import Machine, Story
 from .guest import BOOT_TIMEOUT, RESUMED, GuestError
 from .util import BUILD, run, say
 
-MEMORY = "2G"
+MEMORY, SCRATCH_MB = "2G", 1000
 # What the machine's disks hang on: for each release another one.
 DISKS = {"12": {"uefi": "nvme", "bios": "ide-hd"},
          "13": {"bios": "virtio-blk-pci", "uefi": "scsi-hd"}}
@@ -75,8 +74,8 @@ class Login:
     def __init__(self, home, port):
         options = [x for o in ("StrictHostKeyChecking=no", f"UserKnownHostsFile={home}/hosts", "LogLevel=ERROR",
                                "ServerAliveInterval=0", "TCPKeepAlive=no") for x in ("-o", o)]
-        self.ssh = ["ssh", "-F", "none", "-i", str(home / "key"), "-p", str(port), *options, "root@127.0.0.1"]
-        self.shell = pexpect.spawn(self.ssh[0], [*self.ssh[1:], "-tt", "PS1='in# ' bash --norc --noprofile -i"],
+        self.shell = pexpect.spawn("ssh", ["-tt", "-F", "none", "-i", str(home / "key"), "-p", str(port), *options,
+                                           "root@127.0.0.1", "PS1='in# ' bash --norc --noprofile -i"],
                                    timeout=180, encoding="utf-8", env={**os.environ, "TERM": "dumb"})
         self.shell.setecho(False)
         self.shell.expect("in# ")
@@ -87,12 +86,6 @@ class Login:
         self.shell.sendline(command)
         self.shell.expect("in# ")
         return self.shell.before.split("\n")[-2:][0].strip()
-
-    def fetch(self, path, into):
-        """Copy a file of the machine's."""
-        # Where it has holes, nothing is sent.
-        command = shlex.join([*self.ssh, f"tar -cSf - -C / {path.lstrip('/')}"]) + f" | tar -xSOf - >{into}"
-        run("bash", "-o", "pipefail", "-c", command, what=f"copying {path} from the machine")
 
     def close(self):
         self.shell.close(force=True)
@@ -127,6 +120,11 @@ class Server:
         for image in debian.server(release, lab_kernel):
             self.disks.append(home / image.stem)
             run("cp", "--sparse=always", image, self.disks[-1])
+        # What a snapshot goes to, for the host to read.
+        self.scratch = home / "scratch"
+        with open(self.scratch, "wb") as f:
+            f.truncate(SCRATCH_MB << 20)
+        run("mke2fs", "-q", "-t", "ext4", "-L", "scratch", self.scratch)
         self.answers = [debian.PASSPHRASE] * (debian.SERVERS[release][0] == "encrypted")
 
     def on(self, firmware, answers=None):
@@ -134,6 +132,7 @@ class Server:
         flash = Machine.uefi(self.home) if firmware == "uefi" else []
         drives = [arg for n, disk in enumerate(self.disks, 1)
                   for arg in Machine.drive(disk.name, disk, f"{device},serial={disk.name},bootindex={n}")]
+        drives += Machine.drive("scratch", self.scratch, "virtio-blk-pci")
         # What is on its screen is looked at, too.
         g = Booted("x86_64", smp=2, memory=MEMORY, disks=False, net=False, boots_disk=True, workdir=self.home,
                    label=f"debian-{self.release}-{firmware}", start=False, answers=answers or self.answers,
@@ -253,18 +252,20 @@ def check_resumed(story, login, kept):
     check_journal(story)
 
 
-def snapshot(story, login, file):
+def snapshot(story):
     """A dump of the running system."""
-    story.tell("a snapshot of the running system, to a file of its own; copied to the host")
+    story.tell("a snapshot of the running system, to a file on another disk")
     start_pgbench(story)
-    story.type("kjump snapshot /var/tmp/dump 2>/dev/null", timeout=900)
-    story.ask("systemctl stop load")
-    login.fetch("/var/tmp/dump", file)
+    story.ask("mount LABEL=scratch /mnt")
+    story.type("kjump snapshot /mnt/dump 2>/dev/null", timeout=900)
+    story.ask("systemctl stop load; umount /mnt")
 
 
-def look_inside(story, file, vmlinux):
+def look_inside(story, disk, vmlinux):
     """Open the dump on the host; the machine is off."""
     story.tell("off; crash opens the snapshot, on the host")
+    file = disk.with_name("dump")
+    run("debugfs", "-R", f"dump /dump {file}", disk, what="reading the dump from the disk")
     tasks, log = dump.crash("x86_64", file, ["foreach set", "log"], vmlinux=vmlinux, timeout=900)
     found = re.findall(r'COMMAND: "?([^"\n]+)', tasks)
     file.unlink()
@@ -352,11 +353,11 @@ def tell(release, lab_kernel):
         hibernate(story, server, first)
         story.check("the picture on the screen", picture(story, "after") == before, "as before")
         check_resumed(story, login, kept)
-        snapshot(story, login, home / "dump")
+        snapshot(story)
         login.close()
         power_off(story)
         story.g.close()
-        look_inside(story, home / "dump", BUILD / ("x86_64" if lab_kernel else "debian-kernel") / "vmlinux")
+        look_inside(story, server.scratch, BUILD / ("x86_64" if lab_kernel else "debian-kernel") / "vmlinux")
         story.tell(f"on again as another machine: {second}, on {DISKS[release][second]}")
         story.g = server.on(second)
         check_system(story)

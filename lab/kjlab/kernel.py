@@ -276,14 +276,20 @@ def build_base(variant):
     return home
 
 
+def changes_kernel(commit):
+    """Whether a commit of the series changes what a kernel is made of."""
+    names = tree.git("diff-tree", "-r", "--no-commit-id", "--name-only", commit).split()
+    return not all(n.startswith(("tools/", "Documentation/", "MAINTAINERS")) for n in names)
+
+
 def bisect_check(variants=VARIANTS, first=None):
-    """Every commit of the series builds, with the feature on and off."""
+    """Every commit of the series that changes the kernel builds, with the feature on and off."""
     tree.compose()
     src = BUILD / "bisect/tree"
     commits = tree.git("rev-list", "--reverse", "base..HEAD").split()
     with lock("bisect"):
         for n, commit in enumerate(commits, 1):
-            if first and n < first:
+            if first and n < first or not changes_kernel(commit):
                 continue
             source = tree.worktree(src, commit)
             title = tree.git("log", "-1", "--format=%s", commit)
