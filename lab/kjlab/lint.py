@@ -245,7 +245,7 @@ def apply_to_version(apt, version):
     shutil.copytree(home / "base", scratch)
     # git looks for a repository above, and would apply nothing inside it.
     env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(home)}
-    for patch in tree.patches():
+    for patch in (p for p in tree.patches() if p.has_diff):
         run("git", "apply", "--whitespace=nowarn", "-", cwd=scratch, env=env,
             input=patch.diff.encode(), what=f"{version}: {patch.name}")
     return sorted(n for n in names

@@ -164,7 +164,7 @@ choose()
 	fi
 	say "this system will be saved to $device, $name"
 	if encrypted; then
-		say "this system's disks are encrypted, and what is saved there is not: whoever gets" \
+		say "this system's disks are encrypted, what is saved there is not: whoever gets" \
 			"hold of it can read what was in memory, keys of the disks too"
 		if [ "$unencrypted" = 0 ]; then
 			die "to have it saved there all the same: kjump setup --unencrypted"

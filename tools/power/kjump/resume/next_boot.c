@@ -123,27 +123,31 @@ static int check_entry(const char *boot, const struct boot_entry *entry, const c
 	return KJ_OK;
 }
 
+/* Most boots are like this one. */
+static void judge_by_this_boot(const char *device)
+{
+	char *own = read_text("/proc/cmdline");
+
+	if (own && !resumes(own)) {
+		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
+		     device);
+		step("else nothing is resumed, and what is in memory now is lost");
+	}
+	free(own);
+}
+
 int next_boot_check(const char *boot, const char *device)
 {
 	char *cfg_file = xasprintf("%s/grub/grub.cfg", boot), *cfg = read_text(cfg_file);
 	char *env_file = xasprintf("%s/grub/grubenv", boot), *env = read_text(env_file);
-	char *own = NULL;
 	struct boot_entry entry = { 0 };
 	int rc = KJ_OK;
 
-	if (cfg && !asked_for_another(env) && grub_default(cfg, &entry)) {
+	if (cfg && !asked_for_another(env) && grub_default(cfg, &entry))
 		rc = check_entry(boot, &entry, device);
-	} else {
-		/* Most boots are like this one. */
-		own = read_text("/proc/cmdline");
-		if (own && !resumes(own)) {
-			step("the next boot must have kjump.restore=%s on its command line, "
-			     "unlike this,", device);
-			step("else nothing is resumed, and what is in memory now is lost");
-		}
-	}
+	else
+		judge_by_this_boot(device);
 	boot_entry_free(&entry);
-	free(own);
 	free(env);
 	free(env_file);
 	free(cfg);
