@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the lab itself promises: the other tests stand on it."""
+import os
 import re
+import subprocess
 
 import pytest
 
 from kjlab import kernel, tree
 from kjlab.echo import EchoServer
 from kjlab.guest import GuestError
-from kjlab.util import LabError
+from kjlab.util import LAB, LabError
 
 
 def fields(line):
@@ -144,6 +146,28 @@ def test_patch_that_does_not_apply(tmp_path):
     with pytest.raises(LabError, match=r"0001-x.patch does not apply to Linux [\d.]+:\n"
                                        r"  the hunk for Makefile:1, \S+/0001-x.patch:8\n.*BASE=\d"):
         tree.commit(tree.Patch(p), "base", 1, env)
+
+
+def test_a_base_may_have_a_diff_of_its_own(tmp_path):
+    p = tmp_path / "0001-x.patch"
+    p.write_text("Subject: [PATCH] x\n\nWhy.\n---\n--- a/Makefile\n+++ b/Makefile\n@@ -1,1 +1,1 @@\n-a\n+b\n")
+    special = tmp_path / "9.9"
+    assert "\n+b\n" in tree.Patch(p, special).diff
+    special.mkdir()
+    (special / "0001-x.diff").write_text("--- a/Makefile\n+++ b/Makefile\n@@ -2,1 +2,1 @@\n-a\n+c\n")
+    patch = tree.Patch(p, special)
+    assert "\n+c\n" in patch.diff and patch.message == "x\n\nWhy.\n"
+    assert patch.hunk("Makefile", "2") == 3 and tree.Patch(p).hunk("Makefile", "1") == 7
+
+
+def test_bases():
+    """One that is not known yet is tried with what the last one before it has."""
+    assert tree.known_bases()[0] == "6.12"
+    for base, like in ("6.12", "6.12"), ("6.18", "6.12"), ("7.3", "7.3"), ("7.10", "7.3"), ("6.1", "6.12"):
+        assert tree.base_folder(base).name == like
+    p = subprocess.run([LAB / "lab", "tree"], env={**os.environ, "BASE": "new"}, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 1 and p.stdout.startswith("lab: BASE=new is neither") and "Traceback" not in p.stdout
 
 
 def test_every_owned_file_is_in_exactly_one_patch(tmp_path):

@@ -28,10 +28,13 @@
 
 #include "../power/power.h"
 
+/* The name of a register note, as every core file has it */
+#define CPU_NOTE_NAME	"CORE"
+
 /* A note: its header, its name with padding, its content with padding. */
 #define NOTE_BYTES(name, bytes) \
 	(sizeof(struct elf_note) + ALIGN(sizeof(name), 4) + ALIGN(bytes, 4))
-#define CPU_NOTE_BYTES	NOTE_BYTES(CRASH_CORE_NOTE_NAME, sizeof(struct elf_prstatus))
+#define CPU_NOTE_BYTES	NOTE_BYTES(CPU_NOTE_NAME, sizeof(struct elf_prstatus))
 
 /**
  * struct description - what is made for a jump
@@ -220,7 +223,7 @@ static void describe_cpu(unsigned int cpu, struct pt_regs *regs)
 		crash_save_cpu(regs, cpu);
 	}
 	append_elf_note(description.cpu_notes + before * CPU_NOTE_BYTES,
-			CRASH_CORE_NOTE_NAME, NT_PRSTATUS, &status,
+			CPU_NOTE_NAME, NT_PRSTATUS, &status,
 			sizeof(status));
 }
 

@@ -62,7 +62,7 @@
  */
 struct kexec_jump *kexec_jump_create(unsigned long entry)
 {
-	struct kexec_jump *jump = kzalloc(sizeof(*jump), GFP_KERNEL);
+	struct kexec_jump *jump = kzalloc_obj(*jump);
 
 	if (!jump)
 		return NULL;

@@ -9,13 +9,13 @@
  */
 #include "internal.h"
 
-#include <linux/console.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/export.h>
 #include <linux/freezer.h>
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
+#include <linux/kexec_jump_base.h>
 #include <linux/nmi.h>
 #include <linux/notifier.h>
 #include <linux/pci.h>
@@ -165,7 +165,7 @@ static void devices_leave(struct kexec_jump_attempt *attempt)
 {
 	dpm_resume(attempt->message);
 	pm_restore_gfp_mask();
-	resume_console();
+	console_resume_all();
 	dpm_complete(attempt->message);
 }
 
@@ -178,7 +178,7 @@ static int devices_enter(struct kexec_jump_attempt *attempt)
 		dpm_complete(PMSG_RECOVER);
 		return error;
 	}
-	suspend_console();
+	console_suspend_all();
 	pm_restrict_gfp_mask();
 	error = dpm_suspend(PMSG_FREEZE);
 	if (error) {

@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/highmem.h>
+#include <linux/kexec_jump_base.h>
 #include <linux/kobject.h>
 #include <linux/mm.h>
 #include <linux/pfn.h>
@@ -228,14 +229,14 @@ static ssize_t transfer(struct file *file, char *buf, loff_t pos, size_t count,
 }
 
 static ssize_t shared_read(struct file *file, struct kobject *kobj,
-			   struct bin_attribute *attr, char *buf, loff_t pos,
+			   kexec_jump_bin_attr *attr, char *buf, loff_t pos,
 			   size_t count)
 {
 	return transfer(file, buf, pos, count, false);
 }
 
 static ssize_t shared_write(struct file *file, struct kobject *kobj,
-			    struct bin_attribute *attr, char *buf, loff_t pos,
+			    kexec_jump_bin_attr *attr, char *buf, loff_t pos,
 			    size_t count)
 {
 	return transfer(file, buf, pos, count, true);

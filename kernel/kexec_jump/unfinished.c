@@ -61,7 +61,7 @@ static void owner_ends(struct mmu_notifier *notifier, struct mm_struct *mm)
 
 static struct mmu_notifier *alloc_owner(struct mm_struct *mm)
 {
-	struct owner *new = kzalloc(sizeof(*new), GFP_KERNEL);
+	struct owner *new = kzalloc_obj(*new);
 
 	return new ? &new->notifier : ERR_PTR(-ENOMEM);
 }

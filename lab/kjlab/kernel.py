@@ -69,10 +69,17 @@ def known_symbols(src):
     return set(re.findall(r"^\s*config (\w+)$", text, re.M))
 
 
+def fragment_of(name):
+    """What lab/config asks for under that name, with what is asked for otherwise on this base."""
+    want = parse((LAB / f"config/{name}.config").read_text())
+    special = LAB / f"config/{tree.base_folder().name}/{name}.config"
+    return want | (parse(special.read_text()) if special.is_file() else {})
+
+
 def wanted(src, variant, override=None):
     want = {}
     for name in FRAGMENTS[variant]:
-        want |= parse((LAB / f"config/{name}.config").read_text())
+        want |= fragment_of(name)
     if variant != SMALL:
         known = known_symbols(src)
         want |= {s: v for s, v in parse((LAB / "config/jump.config").read_text()).items()
@@ -180,7 +187,7 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",), by=
     stamp.clear()
     by(src, obj, variant, want)
     first = not (obj / "vmlinux").is_file()
-    say(f"building {results.relative_to(BUILD)}" + (f" ({how_long})" if first else ""))
+    say(f"building {results.relative_to(SHARED)}" + (f" ({how_long})" if first else ""))
     run(*make_args(src, obj, variant), *flags, *targets, what=f"building {variant}", log=log)
     warnings = [l for l in log.read_text().splitlines() if "warning:" in l]
     for line in warnings[:10]:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from . import kernel, packages, tree
-from .util import BUILD, LAB, LabError, digest, Stamp, jobs, lock, run, say
+from .util import BUILD, LabError, digest, Stamp, jobs, lock, run, say
 
 # Debian's python3 has the modules checkpatch's SPDX check needs; an own one may not.
 SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
@@ -199,7 +199,7 @@ def debian_config():
 
 def without_feature(variant):
     """Compile what the series changes with the feature off: objects, and functions of ours they still call."""
-    want = kernel.parse((LAB / "config/nojump.config").read_text())
+    want = kernel.fragment_of("nojump")
     more = {"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG"),
             "i386": ("X86_32", "HIGHMEM4G", "X86_UP_APIC", "X86_UP_IOAPIC")}
     want |= dict.fromkeys(more[variant], "y")

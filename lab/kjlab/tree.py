@@ -217,11 +217,11 @@ def does_not_apply(patch, said):
         text.append(f"  the hunk for {name}:{line}" + (f", {where}:{at}" if at else ""))
     if len(text) == 1:
         text += [f"  {l}" for l in said.splitlines() if l.startswith("error:")] or [said]
+    others = [f"BASE={b}" for b in known_bases() if b != BASE]
     if os.environ.get("LINUX_SRC"):
-        text.append(f"LINUX_SRC was taken for a {base_folder().name}; what else it may be: "
-                    + ", ".join(f"BASE={b}" for b in known_bases() if b != base_folder().name))
-    else:
-        text.append(f"The last base that worked: BASE={[b for b in known_bases() if b != BASE][-1]}")
+        text.append(f"LINUX_SRC was taken for a {BASE}; what else it may be: {', '.join(others)}")
+    elif others:
+        text.append(f"The last base that worked: {others[-1]}")
     return "\n".join(text)
 
 

@@ -14,6 +14,7 @@
 #include <linux/highmem.h>
 #include <linux/kexec.h>
 #include <linux/kexec_jump_arch.h>
+#include <linux/kexec_jump_base.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/pfn.h>
@@ -323,7 +324,7 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	set_table_register(state->no_idt, 0, 0);
 	idt = kexec_jump_faults_idt(jump->arch.faults, &idt_limit);
 	set_table_register(state->peer_idt, idt, idt_limit);
-	state->has_debugctl = !rdmsrl_safe(MSR_IA32_DEBUGCTLMSR, &debugctl);
+	state->has_debugctl = !rdmsrq_safe(MSR_IA32_DEBUGCTLMSR, &debugctl);
 }
 
 void arch_kexec_jump_cleanup(struct kexec_jump *jump)
@@ -466,7 +467,7 @@ void notrace kexec_jump_enter(struct kimage *image)
 	u64 s_cet = 0;
 
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
-		rdmsrl(MSR_IA32_S_CET, s_cet);
+		rdmsrq(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_disable();
 	cet_disable();
 	kexec_jump_stop_counters();
@@ -478,7 +479,7 @@ void notrace kexec_jump_enter(struct kimage *image)
 	restore_processor_state();
 	kexec_jump_start_counters();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
-		wrmsrl(MSR_IA32_S_CET, s_cet);
+		wrmsrq(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_restore();
 	__ftrace_enabled_restore(ftrace);
 }

@@ -41,6 +41,16 @@
 	.code64
 
 /*
+ * No optional feature of paging. Some would be in the way at a physical address:
+ * linear address separation (LASS) allows the kernel none in the lower half.
+ */
+.macro no_paging_features
+	movq	%cr4, %rax
+	andl	$(X86_CR4_PAE | X86_CR4_LA57), %eax
+	movq	%rax, %cr4
+.endm
+
+/*
  * unsigned long kexec_jump_go(void *page, unsigned long page_pa)
  *
  * %rdi: virtual, %rsi: physical address of the jump page. Returns what the
@@ -81,6 +91,7 @@ SYM_CODE_START(kexec_jump_go)
 	/* Both the kernel and the jump page's physical address are mapped. */
 	movq	KJ_KERNEL_CR3(%r8), %rax
 	movq	%rax, %cr3
+	no_paging_features
 	leaq	KEXEC_JUMP_CODE + (kexec_jump_out - kexec_jump_trampoline)(%rsi), %rax
 	ANNOTATE_RETPOLINE_SAFE
 	jmp	*%rax
@@ -98,6 +109,7 @@ SYM_CODE_START(kexec_jump_back_early)
 	UNWIND_HINT_END_OF_STACK
 	ENDBR
 	movq	%rsi, %cr3
+	no_paging_features
 	movq	%rdx, %rsp
 	ANNOTATE_RETPOLINE_SAFE
 	jmp	*%rdi
@@ -234,9 +246,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
  * %r11: where to go then. Clobbers %rax, %rcx, %rdx.
  */
 .Lidentity:
-	movq	%cr4, %rax
-	andl	$(X86_CR4_PAE | X86_CR4_LA57), %eax
-	movq	%rax, %cr4
+	no_paging_features
 	movq	KJ_IDENTITY_CR3(%rbp), %rax
 	movq	%rax, %cr3
 	movq	%cr0, %rax

@@ -51,5 +51,7 @@ void __init kexec_jump_confine_memory(void)
 #endif
 	pr_info("confined to the window of the kernel preserved at %#llx:\n",
 		header->entry);
-	e820__print_table("window");
+	for (i = 0; i < header->nr_ranges; i++)
+		pr_info("window: [mem %#018llx-%#018llx]\n",
+			header->window[i].start, header->window[i].end - 1);
 }

@@ -15,6 +15,7 @@
 #include <linux/cpufeature.h>
 #include <linux/kernel.h>
 #include <linux/kexec_jump_arch.h>
+#include <linux/kexec_jump_base.h>
 
 #include <asm/msr.h>
 #include <asm/perf_event.h>
@@ -36,9 +37,9 @@ static void save_and_clear(u32 msr)
 {
 	u64 value;
 
-	if (nr_saved == MAX_MSRS || rdmsrl_safe(msr, &value))
+	if (nr_saved == MAX_MSRS || rdmsrq_safe(msr, &value))
 		return;
-	if (value && wrmsrl_safe(msr, 0))
+	if (value && wrmsrq_safe(msr, 0))
 		return;
 	saved[nr_saved].msr = msr;
 	saved[nr_saved++].value = value;
@@ -52,9 +53,9 @@ static void end_trace(void)
 {
 	u64 control;
 
-	if (rdmsrl_safe(MSR_IA32_RTIT_CTL, &control) || !(control & RTIT_CTL_TRACEEN))
+	if (rdmsrq_safe(MSR_IA32_RTIT_CTL, &control) || !(control & RTIT_CTL_TRACEEN))
 		return;
-	wrmsrl_safe(MSR_IA32_RTIT_CTL, control & ~RTIT_CTL_TRACEEN);
+	wrmsrq_safe(MSR_IA32_RTIT_CTL, control & ~RTIT_CTL_TRACEEN);
 	pr_notice("the Processor Trace that was running has ended\n");
 }
 
@@ -64,7 +65,7 @@ static u32 first_counter(void)
 	u64 capabilities;
 
 	if (boot_cpu_has(X86_FEATURE_PDCM) &&
-	    !rdmsrl_safe(MSR_IA32_PERF_CAPABILITIES, &capabilities) &&
+	    !rdmsrq_safe(MSR_IA32_PERF_CAPABILITIES, &capabilities) &&
 	    capabilities & PERF_CAP_FULL_WIDTH)
 		return MSR_IA32_PMC0;
 	return MSR_ARCH_PERFMON_PERFCTR0;
@@ -149,9 +150,9 @@ void kexec_jump_start_counters(void)
 	unsigned int i;
 
 	for (i = 0; i < nr_saved; i++)
-		wrmsrl_safe(saved[i].msr, 0);
+		wrmsrq_safe(saved[i].msr, 0);
 	while (nr_saved) {
 		nr_saved--;
-		wrmsrl_safe(saved[nr_saved].msr, saved[nr_saved].value);
+		wrmsrq_safe(saved[nr_saved].msr, saved[nr_saved].value);
 	}
 }

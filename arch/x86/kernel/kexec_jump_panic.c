@@ -10,6 +10,7 @@
 #include <linux/efi.h>
 #include <linux/kernel.h>
 #include <linux/kexec_jump_arch.h>
+#include <linux/kexec_jump_base.h>
 #include <linux/kvm_para.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
@@ -123,15 +124,15 @@ static void forget_hypervisor(void)
 	if (!kvm_para_available())
 		return;
 	if (kvm_para_has_feature(KVM_FEATURE_STEAL_TIME))
-		wrmsrl_safe(MSR_KVM_STEAL_TIME, 0);
+		wrmsrq_safe(MSR_KVM_STEAL_TIME, 0);
 	if (kvm_para_has_feature(KVM_FEATURE_PV_EOI))
-		wrmsrl_safe(MSR_KVM_PV_EOI_EN, 0);
+		wrmsrq_safe(MSR_KVM_PV_EOI_EN, 0);
 	if (kvm_para_has_feature(KVM_FEATURE_ASYNC_PF))
-		wrmsrl_safe(MSR_KVM_ASYNC_PF_EN, 0);
+		wrmsrq_safe(MSR_KVM_ASYNC_PF_EN, 0);
 	if (kvm_para_has_feature(KVM_FEATURE_CLOCKSOURCE2))
-		wrmsrl_safe(MSR_KVM_SYSTEM_TIME_NEW, 0);
+		wrmsrq_safe(MSR_KVM_SYSTEM_TIME_NEW, 0);
 	if (kvm_para_has_feature(KVM_FEATURE_CLOCKSOURCE))
-		wrmsrl_safe(MSR_KVM_SYSTEM_TIME, 0);
+		wrmsrq_safe(MSR_KVM_SYSTEM_TIME, 0);
 #endif
 }
 
@@ -152,7 +153,7 @@ static bool others_stopped;
 
 static void __noreturn leave_for_good(void)
 {
-	cpu_emergency_disable_virtualization();
+	x86_virt_emergency_disable_virtualization_cpu();
 	forget_hypervisor();
 	stop_dma_by_ports();
 	stop_dma_by_memory();
@@ -280,7 +281,7 @@ void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 		leave_for_good();
 	forget_hypervisor();
 	/* VMX would keep the INIT away; the others did this when they were stopped. */
-	cpu_emergency_disable_virtualization();
+	x86_virt_emergency_disable_virtualization_cpu();
 	WRITE_ONCE(others_stopped, true);
 	/* For good; but objtool has a list of all global functions that do not return. */
 	while (READ_ONCE(others_stopped))

@@ -61,7 +61,7 @@ static void *remap(unsigned long start, unsigned long end)
 
 static int add_piece(unsigned long start, unsigned long end)
 {
-	struct piece *piece = kzalloc(sizeof(*piece), GFP_KERNEL);
+	struct piece *piece = kzalloc_obj(*piece);
 	int error = -ENOMEM;
 
 	if (!piece)

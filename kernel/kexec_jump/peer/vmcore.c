@@ -275,7 +275,7 @@ static struct view *make_view(const struct kexec_jump_header *live)
 
 	if (!live)
 		return ERR_PTR(-ENODATA);
-	view = kzalloc(sizeof(*view), GFP_KERNEL);
+	view = kzalloc_obj(*view);
 	if (!view)
 		return ERR_PTR(-ENOMEM);
 	xa_init(&view->backup);
@@ -476,6 +476,26 @@ static loff_t vmcore_lseek(struct file *file, loff_t offset, int whence)
 	return vfs_setpos(file, max(offset, (loff_t)index << PAGE_SHIFT), size);
 }
 
+/* What is mapped next, and how */
+struct mapped {
+	struct mm_struct *mm;
+	unsigned long pfn;
+	pgprot_t prot;
+};
+
+/*
+ * It is memory, whatever this kernel's map says: cached. remap_pfn_range() would have
+ * it uncached where that map knows of none.
+ */
+static int map_page(pte_t *pte, unsigned long address, void *arg)
+{
+	struct mapped *mapped = arg;
+
+	set_pte_at(mapped->mm, address, pte,
+		   pte_mkspecial(pfn_pte(mapped->pfn++, mapped->prot)));
+	return 0;
+}
+
 /*
  * Map @nr pages from page @index of the file on, at @address; runs of pages that
  * follow each other in memory at once.
@@ -483,6 +503,7 @@ static loff_t vmcore_lseek(struct file *file, loff_t offset, int whence)
 static int map_pages(struct view *view, struct vm_area_struct *vma,
 		     unsigned long address, unsigned long index, unsigned long nr)
 {
+	struct mapped mapped = { .mm = vma->vm_mm, .prot = vma->vm_page_prot };
 	unsigned long done = 0;
 
 	while (done < nr) {
@@ -491,16 +512,15 @@ static int map_pages(struct view *view, struct vm_area_struct *vma,
 		int error;
 
 		if (hole)
-			pfn = my_zero_pfn(address);
+			pfn = page_to_pfn(ZERO_PAGE(address));
 		else if (!kexec_jump_reachable(pfn))
 			return -EIO;
 		while (!hole && done + run < nr &&
 		       file_page(view, index + done + run) == pfn + run)
 			run++;
-		/* It is memory, whatever this kernel's map says: cached. */
-		error = remap_pfn_range_notrack(vma, address + PFN_PHYS(done),
-						pfn, run << PAGE_SHIFT,
-						vma->vm_page_prot);
+		mapped.pfn = pfn;
+		error = apply_to_page_range(vma->vm_mm, address + PFN_PHYS(done),
+					    run << PAGE_SHIFT, map_page, &mapped);
 		if (error)
 			return error;
 		done += run;
@@ -547,6 +567,7 @@ static int vmcore_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
 		return -EPERM;
 	vm_flags_clear(vma, VM_MAYWRITE | VM_MAYEXEC);
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &vmcore_vm_ops;
 	return map_pages(view, vma, vma->vm_start, vma->vm_pgoff, nr);
 }

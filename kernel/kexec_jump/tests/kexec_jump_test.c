@@ -249,7 +249,7 @@ struct followed {
 static int visit_backup(void *arg, unsigned long n, unsigned long pfn, unsigned long destination)
 {
 	const struct followed *f = arg;
-	struct page *page = nth_page(f->block, n);
+	struct page *page = f->block + n;
 	struct page *backup = kexec_jump_window_page(f->jump, page_to_phys(page));
 
 	KUNIT_EXPECT_EQ(f->test, destination, page_to_pfn(page));

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kexec jump: what later kernels call otherwise, or have elsewhere.
+ */
+#ifndef LINUX_KEXEC_JUMP_BASE_H
+#define LINUX_KEXEC_JUMP_BASE_H
+
+#include <linux/console.h>
+#include <linux/sysfs.h>
+
+#define console_suspend_all	suspend_console
+#define console_resume_all	resume_console
+
+/* What the operations of a binary attribute are given of it */
+#define kexec_jump_bin_attr	struct bin_attribute
+
+#ifdef CONFIG_X86
+#include <asm/cpuid.h>
+#include <asm/msr.h>
+#include <asm/reboot.h>
+
+#define rdmsrq			rdmsrl
+#define rdmsrq_safe		rdmsrl_safe
+#define wrmsrq			wrmsrl
+#define wrmsrq_safe		wrmsrl_safe
+
+#define x86_virt_emergency_disable_virtualization_cpu	cpu_emergency_disable_virtualization
+#endif
+
+#endif /* LINUX_KEXEC_JUMP_BASE_H */
