@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 
-from kjlab import kernel, packages, tree
+from kjlab import kernel, lint, tree
 from kjlab.initramfs import bits
 from kjlab.util import BUILD, ROOT, run
 
@@ -64,9 +64,8 @@ def test_selftest(boot, variant, tmp_path):
 
 def test_mainline_selftest(boot, tmp_path):
     """That of the newest kernel, unchanged. (It is for x86_64; ours does the same on both.)"""
-    apt, name, version = packages.newest_source()
-    files = packages.source_files(apt, name, version, ["tools/testing/selftests/kexec"],
-                                  BUILD / "selftests" / version) / "tools/testing/selftests/kexec"
+    files = tmp_path / "kexec"
+    shutil.copytree(lint.newest()[1] / lint.SELFTESTS[0], files)
     run("gcc", "-o", files / SELFTEST, files / f"{SELFTEST}.c", what="building mainline's selftest")
     shutil.copy(BUILD / "x86_64/obj/.config", files / "config")
     g = guest_with(boot, "x86_64", tmp_path, files)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from kjlab import kernel, tree
+from kjlab import kernel, tree, util
 from kjlab.echo import EchoServer
 from kjlab.guest import GuestError
 from kjlab.util import LAB, LabError
@@ -134,6 +134,15 @@ def test_composing_is_idempotent():
     before = tree.git("rev-parse", "HEAD")
     tree.compose(force=True)
     assert tree.git("rev-parse", "HEAD") == before
+
+
+def test_newest_base():
+    """It is what Debian's suites have now, for every command alike."""
+    newest = subprocess.run([LAB / "lab", "newest"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    assert re.fullmatch(r"\d+\.\d+", newest) and tree.number(newest) > tree.number(util.DEFAULT_BASE)
+    told = subprocess.run(["/usr/bin/python3", "-B", "-c", "from kjlab import util; print(util.BUILD)"], cwd=LAB,
+                          env={**os.environ, "BASE": "newest"}, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert told.strip() == str(util.SHARED / newest)
 
 
 def test_patch_that_does_not_apply(tmp_path):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kjlab import kernel, lint, packages, tree
-from kjlab.util import BUILD, VARIANTS
+from kjlab.util import BUILD, VARIANTS, LabError
 
 
 def test_applies_to_every_offered_version():
@@ -13,8 +13,18 @@ def test_applies_to_every_offered_version():
     assert offers
     for apt, versions in offers:
         for version in versions:
-            changed = lint.apply_to_version(apt, version)
+            changed = lint.apply_to_version(apt, tree.SOURCE, version)
             assert "kernel/kexec_core.c" in changed
+
+
+def test_applies_to_the_newest():
+    """If that is a base it was made for; else it may apply, or not, and who tries it is told."""
+    (apt, source, version, base), _ = lint.newest()
+    try:
+        changed = lint.apply_to_version(apt, source, version, base, lint.SELFTESTS)
+        assert "kernel/kexec_core.c" in changed
+    except LabError as e:
+        assert base not in tree.known_bases(), e
 
 
 @pytest.mark.parametrize("patch", [p.name for p in tree.patches()])

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 
 from . import kernel, packages, tree
-from .util import BUILD, LabError, digest, Stamp, jobs, lock, run, say
+from .util import BASE, BUILD, LabError, digest, Stamp, jobs, lock, run, say
 
 # Debian's python3 has the modules checkpatch's SPDX check needs; an own one may not.
 SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
+# Mainline's own for kexec jump.
+SELFTESTS = ("tools/testing/selftests/kexec",)
 # Makes generated/utsversion.h, which the decompressor includes.
 VERSION = ("init/version-timestamp.o",)
 
@@ -233,20 +235,34 @@ def superh():
     return [o for o in objects if not (obj / o).is_file()]
 
 
-def apply_to_version(apt, version):
-    """Apply the series to one version of the source package; raises LabError naming the patch that does not."""
-    names = files("")
-    owned = set(files("", touched=False))
-    names = [n for n in names if n not in owned]
+def base_files(apt, source, version, series, more=()):
+    """A folder with the files that the series changes, and more, of one version of a source package; and their names."""
+    owned = {path for patch in series for path in patch.overlay}
+    touched = {name for patch in series for name in re.findall(r"^\+\+\+ b/(\S+)", patch.diff, re.M)}
+    names = sorted(touched - owned)
     home = BUILD / "versions" / re.sub(r"[^\w.+~-]", "_", version)
-    packages.source_files(apt, tree.SOURCE, version, names, home / "base")
-    scratch = home / "applied"
+    return packages.source_files(apt, source, version, [*names, *more], home / "base"), names
+
+
+def apply_to_version(apt, source, version, base=BASE, more=()):
+    """Apply the series to one version of a source package; raises LabError naming the patch that does not."""
+    series = tree.patches(base)
+    folder, names = base_files(apt, source, version, series, more)
+    scratch = folder.with_name("applied")
     shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(home / "base", scratch)
+    shutil.copytree(folder, scratch)
     # git looks for a repository above, and would apply nothing inside it.
-    env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(home)}
-    for patch in (p for p in tree.patches() if p.has_diff):
+    env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    for patch in (p for p in series if p.has_diff):
         run("git", "apply", "--whitespace=nowarn", "-", cwd=scratch, env=env,
             input=patch.diff.encode(), what=f"{version}: {patch.name}")
-    return sorted(n for n in names
-                  if (scratch / n).read_bytes() != (home / "base" / n).read_bytes())
+    return sorted(n for n in names if (scratch / n).read_bytes() != (folder / n).read_bytes())
+
+
+def newest():
+    """The newest kernel source: (Apt, package, version, base), and a folder with what is looked at of it."""
+    apt, source, version = packages.newest_source()
+    base = source.rpartition("-")[2]
+    with lock("newest"):
+        folder, _ = base_files(apt, source, version, tree.patches(base), SELFTESTS)
+    return (apt, source, version, base), folder

@@ -164,8 +164,8 @@ class Patch:
         return None
 
 
-def patches():
-    found, folder = sorted(SERIES.glob("*.patch")), base_folder()
+def patches(base=BASE):
+    found, folder = sorted(SERIES.glob("*.patch")), base_folder(base)
     if strays := {p.stem for p in folder.glob("*.diff")} - {p.stem for p in found}:
         raise LabError(f"{folder.relative_to(ROOT)} has diffs of no patch: {' '.join(sorted(strays))}")
     return [Patch(p, folder) for p in found]
