@@ -88,6 +88,8 @@ class Frames:
 
     def __init__(self, g, seed, mb):
         self.g, self.seed = g, seed
+        # It frees every other page, which the kernel would set about to mend, on a busy host between note() and the jump.
+        g.run("echo 0 >/proc/sys/vm/compaction_proactiveness").check()
         out = g.run(f"frames {mb} {seed} /tmp/frames").check().out
         self.pid, self.mb = int(re.search(r"pid=(\d+)", out)[1]), mb
         self.kept = self.freed = None
