@@ -103,7 +103,7 @@ def test_set_up_used_and_purged(boot, machine):
     g.run("cp /boot/grub/grub.cfg /root/; sed -i 's/ kjump.restore=[^ ]*//' /boot/grub/grub.cfg").check()
     r = g.run("kjump hibernate")
     assert r.rc == REFUSED and f"does not have kjump.restore={place}" in r.out, r
-    g.run("kjump hibernate --dry-run --any-boot; cp /root/grub.cfg /boot/grub/").check()
+    g.run("kjump hibernate --dry-run --any-boot && cp /root/grub.cfg /boot/grub/").check()
     g.run("systemctl restart systemd-logind").check()
     g = off_and_on(boot, g, "systemctl hibernate")
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]

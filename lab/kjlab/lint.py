@@ -27,7 +27,7 @@ def files(suffix, owned=True, touched=True):
         if owned:
             found.update(patch.overlay)
         if touched:
-            found.update(re.findall(r"^\+\+\+ b/(\S+)", patch.diff, re.M))
+            found.update(patch.touched)
     return sorted(f for f in found
                   if not suffix or f.endswith(suffix) and not f.startswith("tools/"))
 
@@ -238,7 +238,7 @@ def superh():
 def base_files(apt, source, version, series, more=()):
     """A folder with the files that the series changes, and more, of one version of a source package; and their names."""
     owned = {path for patch in series for path in patch.overlay}
-    touched = {name for patch in series for name in re.findall(r"^\+\+\+ b/(\S+)", patch.diff, re.M)}
+    touched = {name for patch in series for name in patch.touched}
     names = sorted(touched - owned)
     home = BUILD / "versions" / re.sub(r"[^\w.+~-]", "_", version)
     return packages.source_files(apt, source, version, [*names, *more], home / "base"), names

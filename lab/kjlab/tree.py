@@ -152,6 +152,7 @@ class Patch:
         if folder and (own := folder / f"{path.stem}.diff").is_file():
             self.diff_path, self.diff_line, self.diff = own, 0, own.read_text()
         self.has_diff = bool(re.search(r"^diff --git |^--- ", self.diff, re.M))
+        self.touched = re.findall(r"^\+\+\+ b/(\S+)", self.diff, re.M)
 
     def hunk(self, name, line):
         """The line, in the file the diff is in, of the hunk for that line of a file of the tree."""
