@@ -5,6 +5,7 @@ import pathlib
 import random
 import re
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -61,7 +62,14 @@ int main(int argc, char **argv)
 		printf("%llu %llu\n", (unsigned long long)fs.packed, (unsigned long long)fs.unpacked);
 	} else if (!strcmp(argv[1], "bzimage")) {
 		rc = bzimage_read(argv[2], &kernel);
-		printf("%u %u\n", kernel.cmdline_size, kernel.jump_version);
+		printf("%u %u %u\n", kernel.cmdline_size, kernel.jump_version, kernel.alignment);
+	} else if (!strcmp(argv[1], "place")) {
+		window.start = MB;
+		window.end = strtoull(argv[4], NULL, 0);
+		kernel.alignment = strtoull(argv[3], NULL, 0);
+		peer_place(argv[2], &kernel, &window);
+		printf("%#llx-%#llx\n", (unsigned long long)window.start, (unsigned long long)window.end);
+		rc = 0;
 	} else if (!strcmp(argv[1], "window")) {
 		struct conf conf = { .kernel = "K", .initrd = "I", .window = strtoull(argv[3], NULL, 0) };
 
@@ -82,7 +90,7 @@ def peer(tmp_path_factory):
     out = tmp_path_factory.mktemp("kjump")
     subprocess.run(["make", "-s", "-j2", "-C", SOURCE, f"O={out}", "CFLAGS=-O1 -g -fsanitize=address,undefined",
                     "LDFLAGS=-fsanitize=address,undefined", f"{out}/peer/command_line.o", f"{out}/peer/initramfs.o",
-                    f"{out}/peer/bzimage.o", f"{out}/peer/window.o", f"{out}/common/util.o",
+                    f"{out}/peer/bzimage.o", f"{out}/peer/window.o", f"{out}/peer/place.o", f"{out}/common/util.o",
                     f"{out}/common/progress.o"], check=True)
     (out / "harness.c").write_text(HARNESS)
     subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-fsanitize=address,undefined", "-I", SOURCE,
@@ -197,6 +205,38 @@ def test_windows(peer):
     window(20, 8, ram=ram, rc=REFUSED, says="a window up to 8 MB is too small.*use --window=56M")
 
 
+def test_places(peer, tmp_path):
+    """Where the most can be moved away, by what /proc/kpageflags says; as low as can be."""
+    lru, buddy, slab, poisoned = 1 << 5, 1 << 10, 1 << 7, 1 << 19
+    flags = tmp_path / "kpageflags"
+
+    def place(*pieces, align=2 * MB, **kw):
+        pages = [0] * (512 * MB // 4096)
+        for start, end, kind in pieces:
+            for page in range(int(start * MB) // 4096, int(end * MB) // 4096):
+                pages[page] = kind
+        flags.write_bytes(struct.pack(f"<{len(pages)}Q", *pages))
+        return tuple(int(end, 16) / MB for end in peer("place", flags, align, 64 * MB, **kw).split("-"))
+
+    lowest = (1, 64)
+    assert place() == lowest
+    assert place((1, 512, buddy)) == (4, 68)
+    # The kernel's text and data are in the lowest.
+    assert place((1, 40, 0), (40, 512, buddy)) == (40, 104)
+    assert place((1, 40, 0), (40, 512, buddy), align=16 * MB) == (48, 112)
+    assert place((1, 40, 0), (40, 512, buddy), align=0) == lowest
+    # In a block all or nothing, whoever uses it; the last one in which anything is does not count.
+    assert place((1, 500, lru), *((n, n + 1 / 256, slab) for n in range(0, 200, 4))) == (200, 264)
+    assert place((1, 500, lru), *((n + 1.5, n + 1.5 + 1 / 256, lru | poisoned) for n in range(0, 200, 4))) == (200, 264)
+    # Partly.
+    assert place((100, 132, buddy), (133, 140, slab), (300, 320, lru)) == (68, 132)
+    # Not where there is no RAM, or the pages are not known.
+    ram = "0-9f000,100000-9000000,a000000-20000000,"
+    assert place((1, 120, 0), (120, 512, lru), ram=ram) == (160, 224)
+    flags.write_bytes(b"")
+    assert peer("place", flags, 2 * MB, 64 * MB) == peer("place", tmp_path / "none", 2 * MB, 64 * MB) == "0x100000-0x4000000"
+
+
 FILES = {"init": 0o100755, "sbin/kjump": 0o100755, "etc/x": 0o100644}
 
 
@@ -252,7 +292,7 @@ def test_initramfs(peer, tmp_path):
 def test_kernel_says_so(peer, tmp_path):
     """The mark of a kernel that can come back, in those of the lab and of the unchanged source."""
     for variant in "x86_64", "i386", "i386-small":
-        assert peer("bzimage", BUILD / variant / "bzImage") == "2047 1", variant
+        assert peer("bzimage", BUILD / variant / "bzImage") .split()[:2] == ["2047", "1"], variant
     image = bytearray((BUILD / "x86_64/bzImage").read_bytes())
     at = image.index(b"KJMP")
     assert image.count(b"LToP") == 1 and 0 < at - image.index(b"LToP") < 64

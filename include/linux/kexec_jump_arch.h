@@ -64,6 +64,7 @@ struct kexec_jump_list {
  * @peer_preserved: @entry resumes a peer that jumped back to this kernel
  * @from_image:	@entry resumes a kernel from an image of it: nobody comes back
  * @may_look:	what was loaded is a kernel, which may look at this one's memory
+ * @no_devices:	a program that uses none is called, while they stay at work
  * @outgrown:	memory was added since, of which that kernel cannot know
  * @held:	nobody jumps until this is taken back, see kexec_jump_hold()
  * @page:	the jump page
@@ -89,6 +90,7 @@ struct kexec_jump {
 	bool peer_preserved;
 	bool from_image;
 	bool may_look;
+	bool no_devices;
 	bool outgrown;
 	bool held;
 	struct page *page;

@@ -118,6 +118,17 @@ int kexec_jump_list_alloc(struct kexec_jump_pool *pool,
 void kexec_jump_list_add(struct kexec_jump_list *list, unsigned long entry);
 void kexec_jump_list_free(struct kexec_jump_list *list);
 
+/* --- claim.c --- */
+#ifdef CONFIG_CONTIG_ALLOC
+int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end);
+#else
+static inline int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn,
+				   unsigned long end)
+{
+	return 0;
+}
+#endif
+
 /* --- window.c --- */
 bool kexec_jump_window_holds(const struct kexec_jump *jump, u64 start, u64 end);
 struct page *kexec_jump_page_to_fill(struct kexec_jump *jump, u64 addr);
@@ -127,6 +138,7 @@ int kexec_jump_walk_ram(u64 start, u64 end,
 int kexec_jump_check_window(struct kexec_jump *jump);
 int kexec_jump_recheck_window(struct kexec_jump *jump);
 int kexec_jump_back_window(struct kexec_jump *jump);
+int kexec_jump_add_claimed(struct kexec_jump *jump, unsigned long pfn, unsigned long nr);
 int kexec_jump_make_map(struct kexec_jump *jump);
 void kexec_jump_free_window(struct kexec_jump *jump);
 
@@ -171,6 +183,15 @@ void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt);
 int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt);
 void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt);
+
+/* --- call.c --- */
+static inline bool kexec_jump_is_call(const struct kimage *image)
+{
+	return image->jump->no_devices;
+}
+
+int kexec_jump_check_call(struct kexec_jump *jump);
+int kexec_jump_call(struct kexec_jump_attempt *attempt);
 
 /* --- peer/memory.c --- */
 int kexec_jump_reach(unsigned long start, unsigned long end);
@@ -223,6 +244,9 @@ static inline void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 {
 	machine_kexec(attempt->image);
 }
+
+static inline bool kexec_jump_is_call(const struct kimage *image) { return false; }
+static inline int kexec_jump_call(struct kexec_jump_attempt *attempt) { return -EINVAL; }
 
 #endif /* CONFIG_ARCH_HAS_KEXEC_JUMP_PAGE */
 

@@ -35,6 +35,10 @@ int kexec_jump_check_flags(unsigned long flags)
 		pr_err("a crash kernel cannot preserve the context of a crashed one\n");
 		return -EINVAL;
 	}
+	if (flags & KEXEC_NO_DEVICES) {
+		pr_err("only what preserves the context can be called while devices are at work\n");
+		return -EINVAL;
+	}
 	if (flags & (KEXEC_LOAD_MORE | KEXEC_LOAD_CONTINUE)) {
 		pr_err("only an image that preserves the context can be loaded in several calls\n");
 		return -EINVAL;
@@ -236,9 +240,12 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
 
 	fill_rest(jump);
 	error = kexec_jump_check_entry(jump);
+	if (!error)
+		error = kexec_jump_check_call(jump);
 	if (!error && jump->nr_pages && !jump->from_image) {
 		error = arch_kexec_jump_check_image(jump, nr_segments, segments);
-		if (!error)
+		/* What is called while devices are at work gets what it asks for alone. */
+		if (!error && !jump->no_devices)
 			error = arch_kexec_jump_low_window(jump);
 		if (!error)
 			error = check_ranges(jump);
@@ -263,7 +270,7 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
  * @entry:	physical address to jump to
  * @nr_segments: number of @segments
  * @segments:	as given to kexec_load(2)
- * @flags:	KEXEC_LOAD_MORE, KEXEC_LOAD_CONTINUE
+ * @flags:	KEXEC_LOAD_MORE, KEXEC_LOAD_CONTINUE, KEXEC_NO_DEVICES
  *
  * Process context, kexec lock held, permission already checked. Everything the
  * jump will need is allocated here. On error all of it is freed, a message has
@@ -272,7 +279,7 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
  * Return: the image, NULL if more calls have to follow, or an ERR_PTR: -EINVAL,
  * -EADDRNOTAVAIL, -ENOMEM, -EFAULT, -EINTR, -ENOSPC, -EBUSY if another process
  * is loading in several calls, -ESTALE if there is nothing to continue, or one
- * of kexec_jump_check_entry().
+ * of kexec_jump_check_entry() and kexec_jump_check_call().
  */
 struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 			       struct kexec_segment *segments,
@@ -292,6 +299,7 @@ struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 		return jump ? ERR_CAST(jump) : ERR_PTR(-ENOMEM);
 	jump->entry = entry;
 	jump->first_entry = entry;
+	jump->no_devices = flags & KEXEC_NO_DEVICES;
 
 	image = do_kimage_alloc_init();
 	error = image ? 0 : -ENOMEM;

@@ -475,7 +475,8 @@ bool kexec_jump_in_progress(void)
  *
  * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held,
  * -EBUSY if a wakeup event was pending or hibernation is going on, -EOWNERDEAD if
- * the peer panicked, the errors of kexec_jump_check_entry(), or the error of the step that failed.
+ * the peer panicked, the errors of kexec_jump_check_target(), or the error of the step
+ * that failed.
  */
 int kexec_jump_execute(struct kimage *image)
 {
@@ -505,10 +506,16 @@ int kexec_jump_execute(struct kimage *image)
 	if (error)
 		return error;
 
-	pm_suspend_clear_flags();
-	WRITE_ONCE(in_progress, true);
-	error = run_sequence(&attempt);
-	WRITE_ONCE(in_progress, false);
+	if (kexec_jump_is_call(image)) {
+		error = kexec_jump_call(&attempt);
+		report->jumps += attempt.jumped;
+		report->step = error ? "call" : NULL;
+	} else {
+		pm_suspend_clear_flags();
+		WRITE_ONCE(in_progress, true);
+		error = run_sequence(&attempt);
+		WRITE_ONCE(in_progress, false);
+	}
 	report->peer_died = attempt.peer_died;
 	report->from_image = attempt.from_image;
 	if (report->peer_died) {
@@ -521,6 +528,8 @@ int kexec_jump_execute(struct kimage *image)
 		kimage_free(xchg(&kexec_image, NULL));
 	} else if (error) {
 		pr_err("not jumped: step %s: error %d\n", report->step, error);
+	} else if (kexec_jump_is_call(image)) {
+		pr_debug("back from the program, jump %lu\n", report->jumps);
 	} else if (!report->test) {
 		pr_info("back from the peer, jump %lu\n", report->jumps);
 	}

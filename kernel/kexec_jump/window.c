@@ -4,9 +4,9 @@
  *
  * While the peer runs, it owns the window; this kernel's content of the window
  * waits in backup pages outside of it. While this kernel runs, the same pages
- * hold the peer's content. A page of the window that is free when the image is
- * loaded is claimed for the image: it keeps the peer's content in its place
- * and needs no backup page and no exchange.
+ * hold the peer's content. A page of the window that can be freed when the image
+ * is loaded is claimed for the image (see claim.c): it keeps the peer's content in
+ * its place and needs no backup page and no exchange.
  */
 #include "internal.h"
 
@@ -339,6 +339,31 @@ static int add_backup(struct kexec_jump *jump, unsigned long pfn,
 	return 0;
 }
 
+/**
+ * kexec_jump_add_claimed - pages of the window are the image's
+ * @jump:	jump, not all of its window is backed
+ * @pfn:	first page frame; the caller's, allocated one by one
+ * @nr:		number of page frames
+ *
+ * Process context.
+ *
+ * Return: 0, or -ENOMEM: they will be freed with the image, or have been.
+ */
+int kexec_jump_add_claimed(struct kexec_jump *jump, unsigned long pfn,
+			   unsigned long nr)
+{
+	for (; nr; pfn++, nr--) {
+		int error = add_backup(jump, pfn, pfn);
+
+		if (error) {
+			while (--nr)
+				__free_page(pfn_to_page(++pfn));
+			return error;
+		}
+	}
+	return 0;
+}
+
 /*
  * Free pages of the window that were met are claimed, but for those of a page
  * that has its backup elsewhere already.
@@ -418,6 +443,13 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 			if (error)
 				goto out;
 		}
+	}
+	/* Not the parts that are new: there, a block may be cut in two. */
+	for (i = 0; i < jump->window.nr; i++) {
+		error = kexec_jump_claim(jump, PFN_DOWN(jump->window.range[i].start),
+					 PFN_DOWN(jump->window.range[i].end));
+		if (error)
+			goto out;
 	}
 
 	while (jump->nr_backed + nr_outside < jump->nr_pages) {

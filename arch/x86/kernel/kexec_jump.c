@@ -437,6 +437,28 @@ void kexec_jump_interrupts_to_boot_mode(void)
 #endif
 }
 
+/* Nobody can handle an NMI there; returns what to restore. */
+static u32 mask_nmi(void)
+{
+	u32 lvt1 = 0;
+
+#ifdef CONFIG_X86_LOCAL_APIC
+	if (boot_cpu_has(X86_FEATURE_APIC)) {
+		lvt1 = apic_read(APIC_LVT1);
+		apic_write(APIC_LVT1, lvt1 | APIC_LVT_MASKED);
+	}
+#endif
+	return lvt1;
+}
+
+static void unmask_nmi(u32 lvt1)
+{
+#ifdef CONFIG_X86_LOCAL_APIC
+	if (boot_cpu_has(X86_FEATURE_APIC))
+		apic_write(APIC_LVT1, lvt1);
+#endif
+}
+
 /**
  * kexec_jump_leave - jump, with all prepared
  * @jump:	complete
@@ -457,26 +479,32 @@ unsigned long kexec_jump_leave(struct kexec_jump *jump)
  * @image:	with preserve_context
  *
  * The first thing machine_kexec() does with such an image, on the boot CPU with
- * interrupts off, devices and system devices suspended and the processor state
- * saved. Restores the processor state, and leaves the peer's next entry in
+ * interrupts off, devices and system devices suspended, or, for a program that
+ * uses none, all other CPUs waiting, and the processor state saved. Restores the processor state, and leaves the peer's next entry in
  * @image->jump.
  */
 void notrace kexec_jump_enter(struct kimage *image)
 {
 	int ftrace = __ftrace_enabled_save();
 	u64 s_cet = 0;
+	u32 lvt1 = 0;
 
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		rdmsrq(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_disable();
 	cet_disable();
 	kexec_jump_stop_counters();
-	kexec_jump_interrupts_to_boot_mode();
+	if (image->jump->no_devices)
+		lvt1 = mask_nmi();
+	else
+		kexec_jump_interrupts_to_boot_mode();
 
 	image->jump->next_entry = kexec_jump_leave(image->jump);
 
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
+	if (image->jump->no_devices)
+		unmask_nmi(lvt1);
 	kexec_jump_start_counters();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		wrmsrq(MSR_IA32_S_CET, s_cet);

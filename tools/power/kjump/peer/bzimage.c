@@ -12,6 +12,8 @@
 #define SETUP_SECTS		0x1f1
 #define SETUP_MAGIC		0x202
 #define SETUP_VERSION		0x206
+#define SETUP_ALIGNMENT		0x230
+#define SETUP_RELOCATABLE	0x234
 #define SETUP_CMDLINE_SIZE	0x238
 #define SETUP_INIT_SIZE		0x260
 #define SETUP_KERNEL_INFO	0x268
@@ -77,6 +79,7 @@ int bzimage_read(const char *path, struct bzimage *k)
 		close(fd);
 		return fail(KJ_FAILED, "kernel %s: not a bzImage", path);
 	}
+	k->alignment = setup[SETUP_RELOCATABLE] ? get32(setup + SETUP_ALIGNMENT) : 0;
 	k->init_size = get32(setup + SETUP_INIT_SIZE);
 	k->cmdline_size = get32(setup + SETUP_CMDLINE_SIZE);
 	/* 0 means 4, for kernels of the last century. */

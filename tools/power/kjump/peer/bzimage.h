@@ -11,6 +11,7 @@
 struct bzimage {
 	uint32_t init_size;		/* bytes it needs to unpack itself */
 	uint32_t cmdline_size;		/* characters of a command line, without the zero byte */
+	uint32_t alignment;		/* of where it can be loaded; 0: in one place only */
 	uint32_t jump_version;		/* of what kernels tell each other at a jump; 0: none */
 };
 

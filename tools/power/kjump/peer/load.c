@@ -58,6 +58,8 @@ static int plan(struct conf *conf, struct mem_range *window, char **line)
 		rc = initramfs_read(conf->initrd, &fs);
 	if (!rc)
 		rc = peer_window(conf, &kernel, &fs, window);
+	if (!rc && !conf->window)
+		peer_place(NULL, &kernel, window);
 	if (rc)
 		return rc;
 	own = conf->command_line ? xasprintf("%s", conf->command_line) :

@@ -29,6 +29,12 @@
  */
 int peer_window(const struct conf *conf, const struct bzimage *kernel,
 		const struct initramfs *fs, struct mem_range *window);
+/*
+ * place.c: move @window, the lowest there can be, to where the least has to be exchanged
+ * at each jump, by what /proc/kpageflags or a file like it says; it stays where it is if
+ * that is not known, or nothing is better.
+ */
+void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem_range *window);
 
 /* load.c */
 int peer_load(struct conf *conf);

@@ -8,6 +8,11 @@
 #include <linux/console.h>
 #include <linux/sysfs.h>
 
+/* Of alloc_contig_range(): nothing special */
+#define ACR_FLAGS_NONE		MIGRATE_MOVABLE
+
+#define page_has_movable_ops	__PageMovable
+
 #define console_suspend_all	suspend_console
 #define console_resume_all	resume_console
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: calling a program while devices stay at work (KEXEC_NO_DEVICES).
+ *
+ * All of the program's window is claimed, so nothing is exchanged, and no device
+ * can know of its memory: there is nothing to be put to rest but the CPUs. They
+ * wait, with interrupts off, as for any other work that wants the machine alone.
+ */
+#include "internal.h"
+
+#include <linux/clocksource.h>
+#include <linux/cpumask.h>
+#include <linux/nmi.h>
+#include <linux/rcupdate.h>
+#include <linux/stop_machine.h>
+
+/**
+ * kexec_jump_check_call - can an image be called while devices are at work?
+ * @jump:	its window is backed, its entry has been checked
+ *
+ * Process context.
+ *
+ * Return: 0 if it can, or is not meant to be; with a message, -EINVAL if it is no
+ * program, -EADDRNOTAVAIL if part of its window is in use by this kernel.
+ */
+int kexec_jump_check_call(struct kexec_jump *jump)
+{
+	unsigned long pfn;
+	void *entry;
+
+	if (!jump->no_devices)
+		return 0;
+	if (jump->may_look || jump->from_image || !kexec_jump_in_window(jump, jump->entry)) {
+		pr_err("entry %#lx: only a program is called while devices are at work, not a kernel\n",
+		       jump->entry);
+		return -EINVAL;
+	}
+	xa_for_each(&jump->backup, pfn, entry) {
+		if (xa_to_value(entry) == pfn)
+			continue;
+		pr_err("window: the page at %#llx is in use and cannot be moved, so devices must not be at work meanwhile; choose another address\n",
+		       (u64)PFN_PHYS(pfn));
+		return -EADDRNOTAVAIL;
+	}
+	return 0;
+}
+
+/* On the boot CPU. All others spin, interrupts are off everywhere. */
+static int call_alone(void *data)
+{
+	struct kexec_jump_attempt *attempt = data;
+
+	kexec_jump_processor_enter(attempt);
+	kexec_jump_enter_peer(attempt);
+	kexec_jump_processor_leave(attempt);
+	/* Whoever watches for progress has seen none. */
+	touch_softlockup_watchdog();
+	clocksource_touch_watchdog();
+	rcu_cpu_stall_reset();
+	return 0;
+}
+
+/**
+ * kexec_jump_call - call a program while devices are at work
+ * @attempt:	of an image with KEXEC_NO_DEVICES; says afterwards how it came back
+ *
+ * Process context, kexec lock held.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int kexec_jump_call(struct kexec_jump_attempt *attempt)
+{
+	int error = kexec_jump_share(attempt->image->jump);
+
+	if (error)
+		return error;
+	error = stop_machine(call_alone, attempt, cpumask_of(cpumask_first(cpu_online_mask)));
+	attempt->jumped = !error;
+	kexec_jump_unshare(false);
+	return error;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: claiming pages of the window.
+ *
+ * A page that is claimed belongs to the image: the peer's content is loaded to
+ * where the peer will look for it, and is never exchanged. So the pages of the
+ * window that are free are taken, and the content of those that can be moved is
+ * moved out of it. What is left is what the kernel has addresses of: its text,
+ * slabs, page tables, pinned pages.
+ */
+#include "internal.h"
+
+#include <linux/gfp.h>
+#include <linux/kexec_jump_base.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/page-isolation.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/swap.h>
+
+/*
+ * Pages taken at once: those in the way are not moved to others of them, and other
+ * CPUs give up the pages they keep for themselves only once.
+ */
+#define CLAIM_AT_ONCE	(SZ_64M >> PAGE_SHIFT)
+
+/*
+ * Pages of a zone that are left to the running system. Only some memory will do for a
+ * device that reaches no more than 16 MB or 4 GB, or, on 32-bit, for the kernel itself.
+ */
+static unsigned long keep_free(struct zone *zone)
+{
+	unsigned long keep = high_wmark_pages(zone);
+	struct zone *above = zone + 1;
+	enum zone_type type;
+
+	for (type = zone_idx(zone) + 1; type < MAX_NR_ZONES; type++, above++)
+		if (managed_zone(above))
+			return keep + zone_managed_pages(zone) / 8;
+	return keep;
+}
+
+static bool has_room(struct zone *zone, unsigned long nr)
+{
+	return zone_page_state(zone, NR_FREE_PAGES) >= keep_free(zone) + nr;
+}
+
+/* Looked at without holding it: who takes it in earnest looks again. */
+static bool may_claim(struct kexec_jump *jump, unsigned long pfn, struct zone *zone)
+{
+	struct page *page = pfn_to_online_page(pfn);
+
+	if (!page || page_zone(page) != zone || PageReserved(page) ||
+	    xa_load(&jump->backup, pfn))
+		return false;
+	return !page_count(page) || PageLRU(page) || PageHuge(page) ||
+	       page_has_movable_ops(page);
+}
+
+/*
+ * Claim page frames, or, if one of them does not move, all but its block.
+ */
+static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long nr)
+{
+	unsigned long half = pageblock_align(pfn + nr / 2) - pfn;
+	int error;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+	if (!has_room(page_zone(pfn_to_page(pfn)), nr))
+		error = -ENOMEM;
+	else
+		error = alloc_contig_range(pfn, pfn + nr, ACR_FLAGS_NONE,
+					   GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+	if (!error)
+		return kexec_jump_add_claimed(jump, pfn, nr);
+	if (error == -EINTR || half >= nr)
+		return error == -EINTR ? error : 0;
+	return claim(jump, pfn, half) ?: claim(jump, pfn + half, nr - half);
+}
+
+static bool may_claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end,
+			  struct zone *zone)
+{
+	cond_resched();
+	while (pfn < end && may_claim(jump, pfn, zone))
+		pfn++;
+	return pfn == end;
+}
+
+/**
+ * kexec_jump_claim - claim what can be claimed of a part of the window
+ * @jump:	jump, not all of its window is backed
+ * @pfn:	first page frame
+ * @end:	page frame behind the last
+ *
+ * Process context, takes time. The page allocator gives away page frames that it
+ * is told, but of a block, in which it keeps together what can be moved, only once,
+ * and only if all of it can be.
+ *
+ * Return: 0, however little could be; -ENOMEM, or -EINTR after a signal.
+ */
+int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
+{
+	int error = 0;
+
+	/* A page on its way to a list of those in use looks as if it could not move. */
+	lru_add_drain_all();
+	while (!error && pfn < end) {
+		struct zone *zone = page_zone(pfn_to_page(pfn));
+		unsigned long last = min(end, ALIGN(pfn + 1, CLAIM_AT_ONCE));
+		unsigned long next = pfn, block_end;
+
+		/* What is in there may be taken away, and is not held up by the image. */
+		while (next < last && zone_idx(zone) != ZONE_MOVABLE) {
+			block_end = min(last, pageblock_end_pfn(next));
+			if (!may_claim_all(jump, next, block_end, zone))
+				break;
+			next = block_end;
+		}
+		if (next > pfn)
+			error = claim(jump, pfn, next - pfn);
+		pfn = max(next, min(last, pageblock_end_pfn(pfn)));
+	}
+	return error;
+}

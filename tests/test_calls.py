@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Programs that use no devices are called while these are at work (KEXEC_NO_DEVICES)."""
+import errno
+
+import pytest
+
+from jumps import MB, Console, assemble, at_work, dmesg, iomem, put_file, reboot, result_of, sysfs
+from test_round_trips import Clocks
+
+PRESERVE, NO_DEVICES = 0x2, 0x400
+CALLS = {"x86_64": 10000, "i386": 3000}
+
+
+@pytest.fixture
+def machine_at_work(boot, variant, tmp_path):
+    console = Console(tmp_path)
+    g = boot(variant, smp=2, memory="512M", qemu_args=console.qemu_args)
+    console.said()
+    return g, console
+
+
+def load_at(g, tmp_path, at, name, *defines, flags=PRESERVE | NO_DEVICES):
+    put_file(g, assemble(g.variant, name, at, tmp_path, *defines)[1], f"/tmp/{name}")
+    return g.run(f"kload -f {flags:#x} -e {at:#x} -s {at:#x}:0x10000:/tmp/{name}").out
+
+
+def load(g, tmp_path, name, *defines):
+    """Where it can be: who is told that a page is in use takes another address."""
+    for at in range(48 * MB, 400 * MB, 16 * MB):
+        out = load_at(g, tmp_path, at, name, *defines)
+        if result_of(out) == 0:
+            return at
+        assert result_of(out) == errno.EADDRNOTAVAIL and "choose another address" in dmesg(g, "window: the page at")[-1]
+        assert sysfs(g, "image_entry") == "0x0"
+    raise AssertionError("no place")
+
+
+def test_ten_thousand_calls(machine_at_work, variant, tmp_path):
+    """Disks, network and clocks go on as if nothing was; nothing is lost."""
+    g, console = machine_at_work
+    calls = CALLS[variant]
+    with at_work(g) as work:
+        load(g, tmp_path, "state")
+        resumes = len(dmesg(g, "ahci|nvme|ata[0-9]"))
+        clocks = Clocks(g)
+        g.run(f"kjreboot -n {calls} >/tmp/calls; sort /tmp/calls | uniq -c >/tmp/results", timeout=600)
+        assert g.run("cat /tmp/results").out.split() == [str(calls), "reboot:", "ret=0"]
+        clocks.check()
+        work.check()
+        # Its memory was its own all the time, and no device had been suspended.
+        assert int(console.said().split()[-1], 16) == calls and sysfs(g, "jumps") == str(calls)
+        assert len(dmesg(g, "ahci|nvme|ata[0-9]")) == resumes
+        # One that leaves nothing as it was.
+        load(g, tmp_path, "rude")
+        assert reboot(g, 20) == [0] * 20
+        work.check()
+    assert console.said() == 20 * "r"
+
+
+def test_dies_and_refused(machine_at_work, tmp_path):
+    g, console = machine_at_work
+    with at_work(g) as work:
+        kernel = iomem(g, "Kernel code")[0][0] // MB * MB
+        assert result_of(load_at(g, tmp_path, kernel, "state")) == errno.EADDRNOTAVAIL
+        assert "choose another address" in dmesg(g, "window: the page at")[-1]
+        assert result_of(load_at(g, tmp_path, 256 * MB, "state", flags=NO_DEVICES)) == errno.EINVAL
+        assert dmesg(g, "only what preserves the context can be called while devices are at work")
+        # A kernel; and what jumps back to one.
+        (tmp_path / "kernel").write_bytes(bytes(0x202) + b"HdrS" + bytes(0x1000))
+        put_file(g, tmp_path / "kernel", "/tmp/kernel")
+        at = load(g, tmp_path, "state")
+        for words in f"-s {at:#x}:0x10000:/tmp/kernel", "":
+            assert result_of(g.run(f"kload -f {PRESERVE | NO_DEVICES:#x} -e {at:#x} {words}").out) in (errno.EINVAL, errno.ENOEXEC)
+        assert int(sysfs(g, "image_entry"), 0) == at and reboot(g) == [0]
+        assert len(console.said().split()) == 5
+        work.check()
+        load(g, tmp_path, "fault", "-DOPCODE")
+        assert reboot(g) == [errno.EOWNERDEAD] and sysfs(g, "image_entry") == "0x0"
+        assert "exception 6 (invalid opcode)" in sysfs(g, "last")
+        work.check()
+        load(g, tmp_path, "state")
+        assert reboot(g, 3) == [0, 0, 0]

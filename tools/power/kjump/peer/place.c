@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Where a window is best: what the kernel can move out of it is not exchanged at each
+ * jump. The page allocator keeps in blocks what can be moved: one page in a block that
+ * cannot, and all of it stays.
+ */
+#include "peer/peer.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Of pages, in /proc/kpageflags: Documentation/admin-guide/mm/pagemap.rst of the kernel */
+#define KPF_LRU		(1ull << 5)
+#define KPF_BUDDY	(1ull << 10)
+#define KPF_HWPOISON	(1ull << 19)
+
+/* Those of the page allocator have 2 or 4 MB, by its kernel's configuration. */
+#define BLOCK		(4 * MB)
+/* An initramfs cannot be loaded higher, by what some kernels say of themselves. */
+#define PLACE_MAX	(896 * MB)
+/* A 32-bit kernel keeps a description of all memory below its own. */
+#define PLACE_MAX_32	(256 * MB)
+
+static bool can_be_moved(int flags, uint64_t block)
+{
+	static uint64_t pages[BLOCK / PAGE];
+
+	if (pread_full(flags, pages, sizeof(pages), block / PAGE * sizeof(*pages)) !=
+	    (ssize_t)sizeof(pages))
+		return false;
+	for (size_t i = 0; i < BLOCK / PAGE; i++)
+		if (!(pages[i] & (KPF_LRU | KPF_BUDDY)) || pages[i] & KPF_HWPOISON)
+			return false;
+	return true;
+}
+
+void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem_range *window)
+{
+	uint64_t align = kernel->alignment > BLOCK ? kernel->alignment : BLOCK;
+	uint64_t end = sizeof(long) == 4 ? PLACE_MAX_32 : PLACE_MAX;
+	uint64_t size = align_up(window->end - window->start, BLOCK);
+	int flags = open(kpageflags ? kpageflags : "/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	struct mem_range *ram, best = *window;
+	unsigned int most, n_blocks = end / BLOCK;
+	/* How many blocks below each one can be moved */
+	unsigned int *movable = xalloc((n_blocks + 1) * sizeof(*movable));
+	int n;
+
+	for (unsigned int i = 0; i < n_blocks; i++)
+		movable[i + 1] = movable[i] + (flags >= 0 && can_be_moved(flags, i * BLOCK));
+	if (flags >= 0)
+		close(flags);
+
+	most = window->end > end ? 0 : movable[window->end / BLOCK] -
+		movable[align_up(window->start, BLOCK) / BLOCK];
+	n = kernel->alignment ? machine_ram(NULL, &ram) : 0;
+	for (int i = 0; i < n; i++) {
+		struct mem_range r = { .start = align_up(ram[i].start, align) };
+
+		for (; (r.end = r.start + size) <= end && r.end <= ram[i].end; r.start += align) {
+			unsigned int here = movable[r.end / BLOCK] - movable[r.start / BLOCK];
+
+			if (r.start >= window->start && here > most) {
+				most = here;
+				best = r;
+			}
+		}
+	}
+	if (n > 0)
+		free(ram);
+	free(movable);
+	*window = best;
+}
