@@ -9,15 +9,17 @@
  * The jump page
  *	The address that resumes a preserved kernel (its entry) lies in its jump
  *	page. The page starts with struct kexec_jump_header, so whoever knows the
- *	entry finds the header at (entry & PAGE_MASK). The rest of the page is
- *	private to its kernel.
+ *	entry finds the header at (entry & PAGE_MASK). The rest of the page, the
+ *	trampoline and the CPU state, is private to its kernel.
  * Lists of pages
  *	The backup map, the description, and the shared memory are lists: words
  *	(unsigned long of the preserved kernel) in pages, a page address with
- *	IND_* flags of <linux/kexec.h> in the low bits. IND_SOURCE: the next page
- *	of the list; IND_INDIRECTION: the list goes on in that page; IND_DONE:
- *	the end; IND_DESTINATION, in the backup map alone: the pages that follow
- *	are exchanged with those from here on.
+ *	IND_* flags of <linux/kexec.h> in the low bits. IND_SOURCE (bit 3): the
+ *	next page of the list; IND_INDIRECTION (bit 1): the list goes on in that
+ *	page; IND_DONE (bit 2): the end; IND_DESTINATION (bit 0), in the backup
+ *	map alone: the pages that follow are exchanged with those from here on.
+ *	A page of the window that is not in the backup map was claimed: it held
+ *	nothing.
  * The description
  *	The pages of that list put together: an ELF core header, complete with
  *	notes, for a file of the preserved kernel's memory, and behind that a
@@ -73,6 +75,35 @@ struct kexec_jump_range {
 	__u64 start;
 	__u64 end;
 };
+
+/**
+ * DOC: Layout of the header
+ *
+ * ====== ==== ============= ===================================================
+ * offset size field         meaning
+ * ====== ==== ============= ===================================================
+ * 0      8    magic         "KEXECJMP"
+ * 8      4    version       1
+ * 12     4    size          bytes from magic up to state
+ * 16     4    checksum      FNV-1a (32 bits) of these bytes, itself taken as 0
+ * 20     4    machine       ELF machine: 3 (i386), 62 (x86_64)
+ * 24     8    flags         bit 0: paging with 5 levels
+ * 32     8    entry         resumes the kernel
+ * 40     8    backup_map    the backup map, 0 if the window is empty
+ * 48     4    nr_ranges     entries of window that are used, at most 32
+ * 52     4    reserved      0
+ * 56     512  window        pairs of first address and address after the last
+ * 568    8    description   list of the pages that describe the preserved kernel
+ * 576    8    elf_pages     those of its ELF core header
+ * 584    8    nr_pfns       bits of the bitmap behind it
+ * 592    8    shared        list of the shared pages
+ * 600    8    shared_pages  number of them
+ * 608    4    state         0 its kernel is running, 1 it has jumped away, 2 it
+ *                           is from an image, all its memory is in place
+ * 612    4    peer_status   0 the peer lives, 1 it died
+ * 616    128  peer_message  why it died
+ * ====== ==== ============= ===================================================
+ */
 
 /**
  * struct kexec_jump_header - start of the jump page

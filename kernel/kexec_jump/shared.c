@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: memory that this kernel shares with its peer.
+/**
+ * DOC: Shared memory
  *
- * It is allocated by the kernel that jumps away, lies outside the window, and
- * is no part of what that kernel looks like from outside: through it the two
- * can talk, and a peer can leave there what it has made.
+ * Memory that both kernels can read and write: through it the two can talk, and a
+ * peer can leave there what it has made. The kernel that jumps away chooses its size
+ * beforehand and allocates it, outside the window. It is no part of what that kernel
+ * looks like from outside (/proc/vmcore), and gone after a resume from an image.
+ * Otherwise nothing outside the window is ever written by the peer, but for the last
+ * fields of the header. To read or write it takes CAP_SYS_RAWIO, to choose its size
+ * CAP_SYS_BOOT.
  */
 #include "internal.h"
 

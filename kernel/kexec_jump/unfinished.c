@@ -1,9 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: an image that is loaded in several calls, between two of them.
+/**
+ * DOC: Loading in several calls
  *
- * It belongs to the address space of the process that loads it: when that ends
- * (exit, exec) before the last call, the image is freed. There is one at most.
+ * kexec_load(2) takes 16 segments (KEXEC_SEGMENT_MAX). With KEXEC_PRESERVE_CONTEXT,
+ * an image with more can be loaded in several calls:
+ *
+ * ===================== =====================================
+ * call                  flags
+ * ===================== =====================================
+ * first                 KEXEC_LOAD_MORE
+ * in between            KEXEC_LOAD_MORE | KEXEC_LOAD_CONTINUE
+ * last                  KEXEC_LOAD_CONTINUE
+ * ===================== =====================================
+ *
+ * A segment without content (bufsz 0) announces memory, which is zeroed. A later
+ * segment of the same load may lie in it and fill it. Pages are found for all of
+ * the window when the first content comes; so who announces all memory first, in
+ * ascending order, has the most of it filled in its place and the least staged.
+ * The entry is that of the last call, which may have no segment.
+ *
+ * The image belongs to the process that loads it, by its address space; there is
+ * one at most. Between two calls it is freed if that process exits or calls
+ * execve(2), when a call is refused, and when another image is loaded or unloaded
+ * by kexec_load(2) in the meantime; CONTINUE fails with ESTALE then. EBUSY from a
+ * call that continues a load says that the call has to be made again, as somebody
+ * else is at work in the kernel's kexec code. While one process loads in several
+ * calls, another one cannot begin to (EBUSY, too). Nothing replaces the image that
+ * was loaded before until the last call has succeeded.
+ *
+ * kernel.kexec_load_limit_reboot counts the first call only. The first call may be
+ * interrupted by a signal (EINTR); it can be repeated.
  */
 #include "internal.h"
 

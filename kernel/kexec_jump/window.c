@@ -1,12 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: the window and the pages it is exchanged with.
+/**
+ * DOC: The window
  *
- * While the peer runs, it owns the window; this kernel's content of the window
- * waits in backup pages outside of it. While this kernel runs, the same pages
- * hold the peer's content. A page of the window that can be freed when the image
- * is loaded is claimed for the image (see claim.c): it keeps the peer's content in
- * its place and needs no backup page and no exchange.
+ * The window is the memory the peer may use: the segments that kexec_load(2) was
+ * given, and on x86 the low memory below 640 KB, as any kernel needs it to start
+ * its other CPUs; that is given to the peer with the content it has.
+ *
+ * For each page of the window there is a backup page outside of it, allocated when
+ * the image is loaded, and at each jump the two change places. So while the peer
+ * runs, it owns the window, and this kernel's content of it waits in the backup
+ * pages; while this kernel runs, they hold the peer's content.
+ *
+ * A page of the window that is free when the image is loaded, or whose content can
+ * be moved elsewhere, is claimed for the image: it keeps the peer's content in its
+ * place and needs no backup page and no exchange. What cannot be moved is what the
+ * kernel has addresses of: its text and data, slabs, page tables, pinned pages. The
+ * page allocator gives memory away in blocks of 2 or 4 MB, aligned to their size, so
+ * one such page keeps its block from being claimed. Some memory of a zone that only
+ * few can do without (such as the first 16 MB) is left to the running system.
+ *
+ * Only ordinary RAM can be a window: pages that are poisoned, offline (as a balloon
+ * takes them) or of a device are refused when the image is loaded. Memory of the
+ * window cannot be taken offline while the image is loaded; a page of it that was
+ * poisoned since refuses the jump.
  */
 #include "internal.h"
 

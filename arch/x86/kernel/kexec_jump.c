@@ -5,6 +5,25 @@
  * The code that runs while this kernel's memory is not in place is in
  * kexec_jump_{32,64}.S.
  */
+/**
+ * DOC: The entry protocol on x86
+ *
+ * * The peer is entered at the image's entry with interrupts off: on i386 in
+ *   protected mode without paging, on x86_64 in 64-bit mode with all RAM mapped to
+ *   its physical addresses. CS is 0x10, the data segments are 0x18, both flat;
+ *   the IDT is the one that brings exceptions home (kexec_jump_fault.c). General
+ *   registers are 0 but for the stack pointer and the accumulator; no breakpoint is
+ *   set.
+ * * At the top of its stack is the return address: the address that resumes the
+ *   kernel it came from, called that kernel's entry. kexec's purgatory passes it
+ *   to a Linux peer as kexec_jump_back_entry=.
+ * * To go back, the peer jumps to that address, in the mode it was entered in,
+ *   with paging off or with at least the page of that address, and its own stack,
+ *   mapped to themselves. What is then at the top of its stack is its own next
+ *   entry; 0 means none, and the next jump enters it where the last one did. A
+ *   program that simply returns leaves 0.
+ * * The stack it is given is 4 kB, outside the window, and not kept.
+ */
 #define pr_fmt(fmt) "kexec_jump: " fmt
 
 #include <linux/cc_platform.h>

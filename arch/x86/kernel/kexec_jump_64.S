@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * Kexec jump, x86_64: the way out, the page exchange, and the way back.
+/**
+ * DOC: The trampoline of x86_64
+ *
+ * The way out, the page exchange, and the way back.
  *
  * There are three places this code runs at:
  *
@@ -20,7 +22,8 @@
  * addresses (and the paging depth of this kernel, which is in the header).
  * Segments, control registers, page tables and descriptor tables are the
  * peer's and are all replaced before the first of them matters.
- *
+ */
+/*
  * Registers, throughout the trampoline:
  *	%rbx	physical address of the jump page
  *	%rbp	physical address of its struct kexec_jump_state

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump on x86: exceptions of a program that was called.
+/**
+ * DOC: Exceptions of a program that was called
  *
  * A program that knows no operating system has no IDT. It finds one that brings
- * this kernel back, which then knows what happened; a breakpoint (int3) just goes
- * on. A kernel soon loads its own.
+ * this kernel back, which reports vector, error code, the address of the instruction,
+ * the address that faulted and the stack pointer; the program has died, as a peer
+ * that panics. int3 returns to the program, as in a kexec without a jump. A kernel
+ * soon loads tables of its own. A program that hangs, or that switches to such and
+ * then fails, is still the end.
  *
  * Whatever the stack pointer is worth by then, the handlers have a stack: on x86_64
  * by the interrupt stack table (Intel SDM vol. 3A, 6.14.5), on i386, where there is

@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: may this kernel use what its entry leads to?
+/**
+ * DOC: What a kernel that was jumped to may do
  *
  * The entry comes from the command line, and what it leads to is memory that this
- * kernel does not control: whoever chooses command line and initrd can put something
- * there that looks like a preserved kernel, to have any page written, read or run.
- * That is what lockdown is to prevent. And a jump page may be damaged, or change.
+ * kernel does not control: whoever chooses command line and initramfs can put
+ * something there that looks like a preserved kernel, to have any page written, read
+ * or run. That is what lockdown is to prevent. And a jump page may be damaged, or
+ * change.
  *
- * So it is decided here, at boot, before each jump, and at each access. Whatever
- * the answer, this kernel keeps to its window.
+ * So a kernel that was jumped to may jump back, read the preserved kernel's memory,
+ * and write the shared memory, only if all of this holds, which is asked at boot,
+ * before each jump, and at each access:
+ *
+ * * it is not locked down;
+ * * there is a jump page at its entry, of this version, with the right checksum, whose
+ *   kernel waits to be resumed, and it tells of the same window as at boot;
+ * * the page, and whatever its lists lead to, is none of this kernel's own memory.
+ *
+ * If not, the log says why, and this kernel goes on in its window, without a way back.
+ * The preserved kernel stays as it is. Whatever the answer, this kernel keeps to its
+ * window: memory that is offered to it while it runs (ACPI hotplug, virtio-mem, CXL) is
+ * refused unless it lies there.
  */
 #include "../internal.h"
 

@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: a kernel that was jumped to and panics jumps back, so that the
- * machine is not lost with it.
+/**
+ * DOC: When the peer dies
+ *
+ * A kernel that was jumped to and panics jumps back, so that the machine is not lost
+ * with it. It stops its CPUs (with an NMI, and an INIT before their memory changes) and
+ * the DMA of its PCI devices, in all segments. The preserved kernel resets the PCI
+ * functions, as far as they can be reset, before their drivers resume them; reboot(2)
+ * returns EOWNERDEAD, the log and /sys/kernel/kexec_jump/last say why the peer died,
+ * and its image is unloaded. If a crash kernel is loaded in the peer, that is started
+ * instead.
+ *
+ * A peer that finds its jump page damaged or of another version does not know which
+ * memory it may use, and goes back at once in the same way. So does one that meets an
+ * exception, or has no memory, before it has handlers for that.
  */
 #include "../internal.h"
 

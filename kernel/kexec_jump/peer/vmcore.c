@@ -1,16 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: the preserved kernel's memory as that kernel sees it, as
- * /proc/kexec_jump_vmcore and, for those who know it from crash kernels,
- * /proc/vmcore.
+/**
+ * DOC: The view of the preserved kernel's memory
  *
- * The file begins with the ELF core header the preserved kernel has prepared.
- * What was in the window is read from its backup pages. Pages that the preserved
- * kernel has no use for are holes. Its jump page says that all its memory is in
- * place: who loads the file as it is can enter it at e_entry.
+ * In a kernel that was jumped to, /proc/kexec_jump_vmcore is an ELF core file of the
+ * preserved kernel's memory as that kernel sees it. What was in the window is read
+ * from its backup pages. read(2), mmap(2), and lseek(2) with SEEK_DATA and SEEK_HOLE
+ * work; CAP_SYS_RAWIO is needed. The file has
  *
- * fs/proc/vmcore.c cannot do this: it takes its headers once at boot, while a
- * peer that is jumped to again sees a kernel that went on.
+ * * a PT_LOAD for each piece of its RAM;
+ * * a register note for each present CPU, in order: of the CPU that jumped, at the
+ *   jump; of the others, before they were taken offline;
+ * * its vmcoreinfo;
+ * * as e_entry, the address that resumes it.
+ *
+ * Free pages, pages a hibernation does not save, and pages that hold the peer are
+ * left out: they are holes, and read as zeros. The preserved kernel itself says
+ * which they are, when all is quiet, just before it jumps. Its jump page says that
+ * all its memory is in place: who loads the file as it is can enter it.
+ *
+ * The file is made when it is opened; after another jump it has to be opened again
+ * (ESTALE), and what was mapped of it is gone (SIGBUS). fs/proc/vmcore.c cannot do
+ * this: it takes its headers once at boot, while a peer that is jumped to again
+ * sees a kernel that went on.
+ *
+ * It cannot be opened (ENODATA) if hibernation is not available in the preserved
+ * kernel (nohibernate, secret memory in use, CXL memory): what must not be written to
+ * a disk must not be shown either. The jump itself works.
  */
 #include "../internal.h"
 
