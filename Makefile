@@ -8,6 +8,7 @@ export LINUX_SRC BASE
 help:
 	@echo 'make tree                 compose the kernel tree in build/tree'
 	@echo 'make series               write the patch series to build/series'
+	@echo 'make htmldocs             build the HTML pages of the documentation in build/docs'
 	@echo 'make kernel [ARCH=]       build guest kernels (x86_64, i386)'
 	@echo 'make initramfs [ARCH=]    build their initramfs and boot disk'
 	@echo 'make rootfs [ARCH=]       build rootfs.gz, for a second kernel: kexec, makedumpfile, kjump'
@@ -29,7 +30,10 @@ tree series small debug deb clean:
 kernel initramfs rootfs shell bisect-check:
 	$(LAB) $@ $(ARCH)
 
+htmldocs:
+	$(LAB) docs
+
 check demo debian:
 	lab/$@
 
-.PHONY: help tree series small debug deb kernel initramfs rootfs shell bisect-check check demo debian clean
+.PHONY: help tree series htmldocs small debug deb kernel initramfs rootfs shell bisect-check check demo debian clean

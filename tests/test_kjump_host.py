@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+from kjlab import lint
 from kjlab.util import lock
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
@@ -1134,10 +1135,8 @@ def test_configuration(kjump, tmp_path):
 
 
 def test_manual(kjump):
-    page = SOURCE / "kjump.8"
-    p = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page], capture_output=True, text=True)
-    assert p.returncode == 0 and p.stderr == ""
-    text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", p.stdout).replace("‐", "-").replace("−", "-")
+    text, said = lint.manual(SOURCE / "kjump.8")
+    assert said == ""
     for verb in VERBS:
         assert re.search(rf"^       {verb}\b", text, re.M), verb
         for option in re.findall(r"--[\w-]+", kjump(verb, "--help").out):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from . import kernel, packages, tree
-from .util import BASE, BUILD, LabError, digest, Stamp, jobs, lock, run, say
+from .util import BASE, BUILD, ROOT, LabError, digest, Stamp, jobs, lock, run, say
 
 # Debian's python3 has the modules checkpatch's SPDX check needs; an own one may not.
 SYSTEM_PATH = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
@@ -78,6 +78,53 @@ def sizes(mail):
     """{file: lines that are added to it or removed}."""
     parts = re.split(r"^diff --git .* b/(\S+)$", mail.read_text(), flags=re.M)[1:]
     return {name: len(re.findall(r"^[+-](?!\+\+ |-- )", diff, re.M)) for name, diff in zip(parts[::2], parts[1::2])}
+
+
+def documentation(folder):
+    """Build the pages of a folder below Documentation/, all anew: what is said about ours, and where they are."""
+    tree.compose()
+    obj = BUILD / "docs"
+    with lock("docs"):
+        shutil.rmtree(obj, ignore_errors=True)
+        obj.mkdir(parents=True)
+        log = obj / "build.log"
+        run("make", "-C", tree.TREE, f"O={obj}", f"-j{jobs()}", f"SPHINXDIRS={folder}", "htmldocs",
+            env=SYSTEM_PATH, what=f"building the pages of Documentation/{folder}", log=log)
+        said = log.read_text()
+    # Folders above may be called like what is looked for.
+    said = said.replace(f"{tree.TREE}/", "").replace(f"{obj}/", "")
+    ours = [l for l in said.splitlines()
+            if re.search(r"kexec[-_]jump", l) and re.search(r"warning|error|critical|severe", l, re.I)]
+    return ours, obj / "Documentation/output" / folder
+
+
+def kernel_doc():
+    """What kernel-doc says of the comments in files of the series."""
+    p = in_tree("scripts/kernel-doc", "-none", *files((".c", ".h", ".S"), touched=False))
+    return p.stdout or ("" if p.returncode == 0 else f"kernel-doc: exit {p.returncode}")
+
+
+def manual_pages():
+    """Those that are not just another name for one."""
+    return [f for f in files("") if re.search(r"\.\d$", f) and not (ROOT / f).read_text().startswith(".so ")]
+
+
+def manual(page):
+    """A manual page as text, no word of it parted, and what groff has to say of it."""
+    p = subprocess.run(["groff", "-man", "-Tutf8", "-rHY=0", "-ww", page], capture_output=True, text=True)
+    said = p.stderr or ("" if p.returncode == 0 else f"groff: exit {p.returncode}")
+    return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", p.stdout).replace("‐", "-").replace("−", "-"), said
+
+
+def docs():
+    """Build the pages, with those of their folder, and say what there is to say about ours."""
+    warnings, home = documentation("power")
+    said = [*warnings, kernel_doc(), *(manual(ROOT / page)[1] for page in manual_pages())]
+    for text in filter(None, said):
+        print(text)
+    say(f"the pages are {home}/kexec-jump/index.html; " +
+        ("there are complaints" if any(said) else "nothing to complain about"))
+    return 1 if any(said) else 0
 
 
 def series():
