@@ -25,7 +25,8 @@ def load_at(g, tmp_path, at, name, *defines, flags=PRESERVE | NO_DEVICES):
 
 
 def load(g, tmp_path, name, *defines):
-    """Where it can be: who is told that a page is in use takes another address."""
+    """Where it can be: who is told that a page is in use takes another address. What was loaded is unloaded."""
+    g.run("kload -u").check()
     for at in range(48 * MB, 400 * MB, 16 * MB):
         out = load_at(g, tmp_path, at, name, *defines)
         if result_of(out) == 0:
@@ -65,12 +66,16 @@ def test_dies_and_refused(machine_at_work, tmp_path):
         assert "choose another address" in dmesg(g, "window: the page at")[-1]
         assert result_of(load_at(g, tmp_path, 256 * MB, "state", flags=NO_DEVICES)) == errno.EINVAL
         assert dmesg(g, "only what preserves the context can be called while devices are at work")
-        # A kernel; and what jumps back to one.
+        # A kernel.
         (tmp_path / "kernel").write_bytes(bytes(0x202) + b"HdrS" + bytes(0x1000))
         put_file(g, tmp_path / "kernel", "/tmp/kernel")
         at = load(g, tmp_path, "state")
-        for words in f"-s {at:#x}:0x10000:/tmp/kernel", "":
-            assert result_of(g.run(f"kload -f {PRESERVE | NO_DEVICES:#x} -e {at:#x} {words}").out) in (errno.EINVAL, errno.ENOEXEC)
+        other = at + 32 * MB
+        out = g.run(f"kload -f {PRESERVE | NO_DEVICES:#x} -e {other:#x} -s {other:#x}:0x10000:/tmp/kernel").out
+        assert result_of(out) == errno.EINVAL and dmesg(g, f"entry {other:#x}: only a program is called while devices are at work")
+        # In the place of what is loaded.
+        assert result_of(load_at(g, tmp_path, at, "state")) == errno.EADDRNOTAVAIL
+        assert "what is loaded now; unload it first" in dmesg(g, "window: the page at")[-1]
         assert int(sysfs(g, "image_entry"), 0) == at and reboot(g) == [0]
         assert len(console.said().split()) == 5
         work.check()

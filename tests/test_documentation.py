@@ -90,7 +90,7 @@ def test_flags():
     tree.compose()
     header = (tree.TREE / "include/uapi/linux/kexec.h").read_text()
     text = lint.manual(ROOT / PAGES / "kexec_load.2")[0]
-    for flag in re.findall(r"^#define (KEXEC_LOAD_\w+)", header, re.M):
+    for flag in re.findall(r"^#define (KEXEC_(?:LOAD_|NO_)\w+)", header, re.M):
         assert flag in text
 
 

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Kexec jump: calling a program while devices stay at work (KEXEC_NO_DEVICES).
+/**
+ * DOC: Calling while devices work
  *
- * All of the program's window is claimed, so nothing is exchanged, and no device
- * can know of its memory: there is nothing to be put to rest but the CPUs. They
- * wait, with interrupts off, as for any other work that wants the machine alone.
+ * A program that uses no devices can be called while they stay at work, in a small
+ * part of the time: an image that is loaded with KEXEC_NO_DEVICES. All of its window
+ * must be claimed: then nothing is exchanged, and no device can know of its memory,
+ * so that there is nothing to be put to rest but the CPUs. They wait, with interrupts
+ * off, as for other work that wants the machine alone; the program runs on the boot
+ * CPU, and what it takes long for waits that long. The low memory that is added for
+ * other images on x86 is not there for it, and interrupt controllers are as the kernel
+ * uses them: it must not switch interrupts on. If it dies of an exception, that is
+ * told as usual, and nobody has to reset a device.
+ *
+ * If part of the window is in use by the kernel and cannot be moved, or if what is
+ * loaded is a kernel, the load is refused.
  */
 #include "internal.h"
 
@@ -18,14 +27,16 @@
  * kexec_jump_check_call - can an image be called while devices are at work?
  * @jump:	its window is backed, its entry has been checked
  *
- * Process context.
+ * Process context, under the kexec lock, so what is loaded stays.
  *
  * Return: 0 if it can, or is not meant to be; with a message, -EINVAL if it is no
  * program, -EADDRNOTAVAIL if part of its window is in use by this kernel.
  */
 int kexec_jump_check_call(struct kexec_jump *jump)
 {
+	const struct kexec_jump *loaded;
 	unsigned long pfn;
+	bool own = false;
 	void *entry;
 
 	if (!jump->no_devices)
@@ -38,8 +49,12 @@ int kexec_jump_check_call(struct kexec_jump *jump)
 	xa_for_each(&jump->backup, pfn, entry) {
 		if (xa_to_value(entry) == pfn)
 			continue;
-		pr_err("window: the page at %#llx is in use and cannot be moved, so devices must not be at work meanwhile; choose another address\n",
-		       (u64)PFN_PHYS(pfn));
+		loaded = kexec_jump_loaded();
+		if (loaded && loaded != jump)
+			own = kexec_jump_in_window(loaded, PFN_PHYS(pfn));
+		pr_err("window: the page at %#llx %s\n", (u64)PFN_PHYS(pfn), own ?
+		       "belongs to what is loaded now; unload it first (kexec -u)" :
+		       "is in use and cannot be moved, so devices must not be at work meanwhile; choose another address");
 		return -EADDRNOTAVAIL;
 	}
 	return 0;

@@ -145,7 +145,7 @@ void kexec_jump_destroy(struct kexec_jump *jump)
 /**
  * kexec_jump_loaded - the jump of the loaded image
  *
- * Under kexec_jump_lock, while it is used.
+ * Under kexec_jump_lock, or the kexec lock, while it is used.
  *
  * Return: the jump, or NULL if no image that preserves the context is loaded.
  */
