@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import time
 
@@ -18,6 +19,8 @@ SEED = int(os.environ.get("KJ_SEED", random.SystemRandom().randrange(1 << 32)))
 # What is the same on all architectures is tried on all of them, however long that takes.
 BOTH = bool(os.environ.get("KJ_BOTH"))
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
+# What is shipped for programs: a library, and examples.
+LIBRARY = pathlib.Path(__file__).parents[1] / "tools/power/kjump/programs"
 SYSFS = "/sys/kernel/kexec_jump"
 # Where stock kexec puts a second kernel: [1 MB, this]. It would checksum all of it, twice; --no-checks.
 MEM_MAX = 0x3ffffff
@@ -142,10 +145,27 @@ def assemble(variant, name, at, tmp, *defines):
     return elf, flat
 
 
+def build_programs(variant, tmp, *own):
+    """Folder with the examples of the library, NAME.bin and NAME.elf, and with programs of tests/programs."""
+    out = tmp / "programs"
+    names = [p.stem for p in (LIBRARY / "examples").glob("*.c")] + list(own)
+    out.mkdir()
+    # As a user's own would be: beside the library.
+    shutil.copytree(LIBRARY, tmp / "library")
+    for name in own:
+        shutil.copy(PROGRAMS / f"{name}.c", tmp / "library")
+    subprocess.run(["make", "-s", "-C", tmp / "library", f"ARCH={variant}", f"O={out}", f"PROGRAMS={' '.join(names)}",
+                    "PROGRAM_CFLAGS=-Werror"], check=True)
+    return out
+
+
 def put_file(g, file, path):
     """Copy a small file into the guest."""
     text = base64.b64encode(gzip.compress(file.read_bytes())).decode()
-    g.run(f"echo {text} | base64 -d | gunzip >{path}").check()
+    g.run(f"rm -f {path}.gz64").check()
+    for at in range(0, len(text), 3000):
+        g.run(f"echo {text[at:at + 3000]} >>{path}.gz64").check()
+    g.run(f"base64 -d {path}.gz64 | gunzip >{path}; rm {path}.gz64").check()
 
 
 class Work:

@@ -1077,7 +1077,8 @@ def test_no_grub(next_boot, tmp_path):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_bad_arguments(kjump, verb):
-    for words in (["--nonsense"], ["-x"], ["a", "b", "c"]):
+    # To call a program takes any number of arguments, which are the program's.
+    for words in (["--nonsense"], ["-x"]) + (() if verb == "call" else (["a", "b", "c"],)):
         kjump(verb, *words, rc=USAGE, says=f"kjump {verb} --help")
     assert f"kjump {verb}" in kjump(verb, "--help").out
 
@@ -1096,6 +1097,8 @@ def test_bad_arguments(kjump, verb):
     (["hibernate", "--compress=rar", "x"], USAGE, "rar"), (["save", "--list", "x"], USAGE, "--list"),
     (["load", "--window=big"], USAGE, "big"), (["load", "--window=1000"], USAGE, "1000"),
     (["load", "--window=5X"], USAGE, "5X"), (["load", "--window=99999999999999T"], USAGE, "9999"),
+    (["call", "--room=1X", "x"], USAGE, "1X"), (["call", "--input"], USAGE, "--input needs"),
+    (["call", "missing", "--mem=33"], FAILED, "missing"),
     (["call", "--mem=33", "x"], USAGE, "33"), (["restore", "--wait=long"], USAGE, "long"),
     (["restore", "--list", "x"], USAGE, "x"),
     (["restore", "--wait=0", "missing"], NONE, "missing"), (["restore", "--wait=0"], NONE, "no image"),

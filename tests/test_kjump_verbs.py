@@ -7,8 +7,8 @@ import re
 import struct
 import subprocess
 
-from jumps import JUMP, MB, SYSFS, Console, Work, assemble, put_file, reboot, sysfs
-from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, REFUSED, USAGE, resume, rss
+from jumps import JUMP, MB, SYSFS, Console, Work, assemble, build_programs, put_file, reboot, sysfs
+from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, USAGE, resume, rss
 from kjlab.util import BUILD
 from test_kjump_host import edit_index, set_fields
 
@@ -27,6 +27,67 @@ def newer_kexec(g):
           """'echo not supported with kexec_file_load; exit 255' >/tmp/kexec; chmod 755 /tmp/kexec; """
           "echo kexec=/tmp/kexec >>/etc/kjump.conf").check()
     assert g.run("/tmp/kexec -u").rc == 255
+
+
+def call_with_arguments(g, programs):
+    """What a program is given and returns; what is wrong is found before anything is called."""
+    for kind in "bin", "elf":
+        put_file(g, programs / f"arguments.{kind}", f"/tmp/args.{kind}")
+        said = returns(g, f"kjump call /tmp/args.{kind} 0 'two words' '' --help", OK)
+        assert re.findall(r'argument (\d): "(.*)"', said) == [
+            ("0", f"/tmp/args.{kind}"), ("1", "0"), ("2", "two words"), ("3", ""), ("4", "--help")]
+    # Its exit code; from 63 on, only in words.
+    for code, rc in (1, 65), (62, 126), (63, 127), (4000000000, 127):
+        returns(g, f"kjump call /tmp/args.bin {code}", rc, f"/tmp/args.bin ended with {code}$")
+    # Any bytes, more than a page and no multiple of it; from a file, and from a pipe.
+    g.run("dd if=/dev/urandom of=/tmp/in bs=1000 count=2501 2>/dev/null; echo old >/tmp/out").check()
+    for command in ("kjump call --input=/tmp/in --output=/tmp/out --room=3M /tmp/args.bin",
+                    "cat /tmp/in | kjump call --input=- --room=3M /tmp/args.bin >/tmp/out"):
+        g.run(command).check()
+        said, sums = g.run("head -n 1 /tmp/out; tail -c 2501000 /tmp/out | md5sum; md5sum </tmp/in; "
+                           "wc -c </tmp/out").check().out.split("\n", 1)
+        first, second, size = (line.split()[0] for line in sums.splitlines())
+        assert said == 'argument 0: "/tmp/args.bin"' and first == second and int(size) == 2501000 + len(said) + 1
+    # What there is no room for is lost, and what was in a file is not mixed with it.
+    returns(g, "kjump call --room=8 --output=/tmp/out /tmp/args.bin", OK, "returned 8 bytes, in /tmp/out")
+    assert g.run("cat /tmp/out").out == "argument"
+
+    jumps = sysfs(g, "jumps")
+    for words, rc, says in (
+            ("--input=/tmp/none /tmp/args.bin", FAILED, "/tmp/none: No such file"),
+            ("--input=/tmp /tmp/args.bin", FAILED, "/tmp: Is a directory"),
+            ("--input=/dev/zero /tmp/args.bin", REFUSED, "/dev/zero: more than .*give it a part"),
+            ("--output=/none/out /tmp/args.bin", FAILED, "/none/out: No such file"),
+            ("--output=/tmp /tmp/args.bin", FAILED, "/tmp: Is a directory"),
+            ("--output=/tmp/new --mem=1G /tmp/args.bin", FAILED, "loading /tmp/args.bin"),
+            ("--output=/tmp/new --input=/tmp/none /tmp/args.bin", FAILED, "/tmp/none: No such file"),
+            ("--room=1T /tmp/args.bin", REFUSED, "--room=1024.0 GB: more than a quarter"),
+            ("--room=some /tmp/args.bin", USAGE, 'no size: "some"'),
+            (f"/tmp/args.bin {'x ' * 64}", USAGE, "64 arguments, a program can be given 63.*--input"),
+            ("/tmp/args.bin $(head -c 5000 /dev/zero | tr '\\0' x)", USAGE, "a program can be given 4096.*--input")):
+        returns(g, f"kjump call {words}", rc, says)
+        assert sysfs(g, "shared_size") == "0" and sysfs(g, "image_entry") == "0x0"
+    assert sysfs(g, "jumps") == jumps and g.run("ls /tmp/new").rc
+    # Called by others it is told nothing, and returns.
+    g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/args.bin").check()
+    assert reboot(g, 2) == [0, 0] and sysfs(g, "last") == "ok"
+    g.run("kexec -u").check()
+
+
+def call_damaged(g, variant, tmp_path):
+    """A program that dies, or that leaves what makes no sense, is named; and the next one is called as ever."""
+    put_file(g, assemble(variant, "fault", AT, tmp_path, "-DOPCODE")[1], "/tmp/fault")
+    said = returns(g, "kjump call /tmp/fault", PEER, r"/tmp/fault died: exception 6 \(invalid opcode\), error code")
+    at, byte = (int(n, 16) for n in re.search(r"instruction at (\w+), .*\(byte (\w+) of the file\)", said).groups())
+    assert at == AT + byte and (tmp_path / "fault.bin").read_bytes()[byte:byte + 2] == b"\x0f\x0b"
+    # struct kj_call: magic, output_at, output_size, state
+    for byte, value, says in ((0, 1, "has overwritten what it was told"), (57, 255, "has overwritten what it was told"),
+                              (75, 1, "says that it wrote 16777216 bytes, and there is room for 1048576"),
+                              (80, 2, "ended in a state that does not exist: 2")):
+        put_file(g, assemble(variant, "damage", AT, tmp_path, f"-DBYTE={byte}", f"-DVALUE={value}")[1], "/tmp/damage")
+        returns(g, "kjump call --output=/tmp/damaged /tmp/damage", PEER, f"/tmp/damage {says}")
+        assert g.run("ls /tmp/damaged").rc and sysfs(g, "shared_size") == "0"
+    returns(g, "kjump call /tmp/args.bin 0 again", OK, "again")
 
 
 def test_call(boot, variant, tmp_path):
@@ -51,16 +112,21 @@ def test_call(boot, variant, tmp_path):
     assert reboot(g, 3) == [0] * 3 and ran(3)
     g.run("kexec -u").check()
 
+    call_with_arguments(g, build_programs(variant, tmp_path))
+    console.said()
+    call_damaged(g, variant, tmp_path)
+    console.said()
+
     # A peer that is loaded is not lost by accident.
     g.run("kjump load", timeout=300).check()
-    peer = sysfs(g, "image_entry")
+    peer, jumps = sysfs(g, "image_entry"), sysfs(g, "jumps")
     returns(g, "kjump call /tmp/flat", REFUSED, "a peer is loaded.*--force")
     returns(g, "kjump call --force /tmp/nothing", FAILED, "/tmp/nothing: No such file")
     returns(g, "kjump call --force --mem=4097 /tmp/flat", USAGE, "no address of a page")
     returns(g, "kjump call --force --mem=32M /tmp/elf", USAGE, "an ELF program says itself")
     # Not RAM.
     returns(g, "kjump call --force --mem=1G /tmp/flat", FAILED, "loading /tmp/flat")
-    assert sysfs(g, "image_entry") == peer and sysfs(g, "jumps") == "5" and not console.said()
+    assert sysfs(g, "image_entry") == peer and sysfs(g, "jumps") == jumps and not console.said()
     returns(g, "kjump call --force /tmp/flat", OK)
     assert ran() and sysfs(g, "image_entry") == "0x0"
 

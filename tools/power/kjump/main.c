@@ -20,7 +20,7 @@ static const struct verb {
 	{ "restore", verb_restore, "[DEVICE]", "resume a system that was saved" },
 	{ "snapshot", verb_snapshot, "FILE", "write a dump of this system and go on" },
 	{ "extract", verb_extract, "IMAGE FILE", "make a dump of an image" },
-	{ "call", verb_call, "PROGRAM", "call a program without an operating system" },
+	{ "call", verb_call, "PROGRAM...", "call a program without an operating system" },
 	{ "status", verb_status, "[DEVICE]", "what is loaded, preserved and saved" },
 	{ "setup", verb_setup, "[DEVICE]", "make this machine ready to hibernate" },
 };

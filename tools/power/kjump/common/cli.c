@@ -28,7 +28,8 @@ static const struct option common[] = {
 	{ NULL }
 };
 
-int next_option(int argc, char **argv, const struct option *options, const char *help)
+static int next_of(int argc, char **argv, const struct option *options, const char *help,
+		   const char *letters)
 {
 	struct option all[OPTIONS_MAX + ARRAY_SIZE(common)];
 	unsigned int n = 0;
@@ -41,7 +42,7 @@ int next_option(int argc, char **argv, const struct option *options, const char 
 	memcpy(all + n, common, sizeof(common));
 	opterr = 0;
 	do {
-		code = getopt_long(argc, argv, ":hqv", all, NULL);
+		code = getopt_long(argc, argv, letters, all, NULL);
 		if (code == 'q' || code == 'v')
 			verbosity = code == 'v' ? 1 : -1;
 	} while (code == 'q' || code == 'v');
@@ -60,6 +61,16 @@ int next_option(int argc, char **argv, const struct option *options, const char 
 	exit(KJ_USAGE);
 }
 
+int next_option(int argc, char **argv, const struct option *options, const char *help)
+{
+	return next_of(argc, argv, options, help, ":hqv");
+}
+
+int next_leading_option(int argc, char **argv, const struct option *options, const char *help)
+{
+	return next_of(argc, argv, options, help, "+:hqv");
+}
+
 int check_arguments(int argc, char **argv, const char *names)
 {
 	int at = optind;
@@ -69,6 +80,8 @@ int check_arguments(int argc, char **argv, const char *names)
 
 		if (at == argc && *names != '[')
 			return usage(argv[0], "%.*s is missing", (int)length, names);
+		if (length > 3 && !strncmp(names + length - 4, "...]", 4))
+			return KJ_OK;
 		at += at < argc;
 		names += length + (names[length] == ' ');
 	}

@@ -15,10 +15,13 @@
  * @help and ends the program, an option nobody knows ends it with KJ_USAGE.
  */
 int next_option(int argc, char **argv, const struct option *options, const char *help);
+/* The same, up to the first argument: what follows is another program's. */
+int next_leading_option(int argc, char **argv, const struct option *options, const char *help);
 /* Wrong arguments: says so and returns KJ_USAGE. */
 int usage(const char *verb, const char *fmt, ...) __printf(2, 3);
 /*
- * Arguments after the options, as usage lines have them: "IMAGE FILE", "[DEVICE]".
+ * Arguments after the options, as usage lines have them: "IMAGE FILE", "[DEVICE]",
+ * "FILE [MORE...]".
  * KJ_USAGE, with its name, if one is missing, or with what it is, if there is one more.
  */
 int check_arguments(int argc, char **argv, const char *names);

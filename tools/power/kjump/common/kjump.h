@@ -36,7 +36,9 @@ enum {
 	KJ_NONE = 3,		/* no image, nothing loaded */
 	KJ_REFUSED = 4,		/* in use, not blank, too small, already there */
 	KJ_BAD_IMAGE = 5,	/* damaged, half-written, used, foreign */
-	KJ_PEER = 6,		/* the other kernel failed or died */
+	KJ_PEER = 6,		/* the other kernel or the program failed or died */
+	KJ_PROGRAM = 64,	/* and a program's exit code, which is not 0 */
+	KJ_PROGRAM_MAX = 127,
 };
 
 /* util.c */

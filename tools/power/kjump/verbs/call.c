@@ -3,6 +3,7 @@
 #include "common/cli.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
+#include "peer/program.h"
 #include "verbs/verbs.h"
 
 #include <errno.h>
@@ -12,15 +13,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPT_MEM = OPT_FIRST, OPT_FORCE };
+enum { OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_FORCE };
 
 static const char call_help[] =
-	"kjump call [--mem=ADDRESS] [--force] PROGRAM\n\n"
+	"kjump call [--mem=ADDRESS] [--input=FILE] [--output=FILE] [--room=SIZE] [--force]\n"
+	"           PROGRAM [ARGUMENT...]\n\n"
 	"Call PROGRAM in physical address mode and come back when it returns. An ELF\n"
 	"program is loaded where it says (with kexec), a flat one at ADDRESS (default 32M),\n"
 	"and entered at its beginning: it must be linked for ADDRESS, for what it writes\n"
 	"outside its own memory is this system's. The stack it is given has 4 KB.\n\n"
+	"A program built with kjump's programs/program.h finds the ARGUMENTs and the content\n"
+	"of a file, and writes what it returns. Its exit code N, if it is not 0, is the exit\n"
+	"status 64 + N, up to 127. If it dies, of an exception, that is told, and what it had\n"
+	"written until then is there.\n\n"
 	"  --mem      where to; a multiple of 4096, memory that is RAM\n"
+	"  --input    a file for it to read, - for standard input\n"
+	"  --output   where what it writes goes (default: standard output)\n"
+	"  --room     for so much of it (default 1M)\n"
 	"  --force    although a peer is loaded: it is lost\n";
 
 /* Flat: the file as it is, and a page for what it keeps after its end. */
@@ -83,13 +92,87 @@ static bool is_elf(const char *path)
 	return elf;
 }
 
+/*
+ * What is known of a program's death: the kernel's words, and where it was, if that was in
+ * the program; all a flat file is in one piece, from @address on.
+ */
+static int name_death(const char *program, bool flat, uint64_t address)
+{
+	static const char before[] = "peer died: ", at[] = "instruction at ";
+	char *last = jump_file("last"), *place = strstr(last, at), *where = NULL;
+	uint64_t ip = place ? strtoull(place + strlen(at), NULL, 0) : 0;
+	struct stat st;
+
+	if (flat && !stat(program, &st) && ip >= address && ip - address < (uint64_t)st.st_size)
+		where = xasprintf(" (byte %#llx of the file)", (unsigned long long)(ip - address));
+	fail_clear();
+	fail(KJ_PEER, "%s died: %s%s", program,
+	     strncmp(last, before, strlen(before)) ? last : last + strlen(before),
+	     where ? where : "");
+	free(where);
+	free(last);
+	return KJ_PEER;
+}
+
+static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
+{
+	bool to_stdout = call->out == STDOUT_FILENO;
+	const char *program = call->argv[0];
+	int jumped, rc = program_tell(call);
+	uint64_t size;
+	uint32_t code;
+
+	if (rc)
+		return rc;
+	jumped = jump();
+	if (jumped == KJ_PEER)
+		name_death(program, flat, address);
+	else if (jumped)
+		return jumped;
+	rc = program_result(call, &code, &size);
+	if (jumped || rc)
+		return jumped ? jumped : rc;
+	if (code)
+		return fail(code < KJ_PROGRAM_MAX - KJ_PROGRAM ? (int)(KJ_PROGRAM + code) :
+			    KJ_PROGRAM_MAX, "%s ended with %u", program, code);
+	/* Where its output goes to, there is nothing but that. */
+	if (size && to_stdout)
+		return KJ_OK;
+	if (size)
+		step("%s returned %llu bytes, in %s", program, (unsigned long long)size,
+		     call->output);
+	else
+		step("%s returned", program);
+	return KJ_OK;
+}
+
+/* Whatever happens, nothing stays loaded, and no memory shared. */
+static int call_program(struct conf *conf, struct program_call *call, uint64_t address)
+{
+	const char *program = call->argv[0];
+	bool flat = !is_elf(program);
+	int rc = flat ? load_flat(program, address) : load_elf(conf, program);
+
+	if (rc)
+		return rc;
+	rc = tell_and_jump(call, flat, address);
+	kexec_unload();
+	if (!call->alone)
+		shared_resize(0);
+	return rc;
+}
+
 int verb_call(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "mem", required_argument, NULL, OPT_MEM },
+		{ "input", required_argument, NULL, OPT_INPUT },
+		{ "output", required_argument, NULL, OPT_OUTPUT },
+		{ "room", required_argument, NULL, OPT_ROOM },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
+	struct program_call call = { .room = PROGRAM_ROOM };
 	uint64_t address = 32 * MB;
 	bool force = false, at = false;
 	struct conf conf;
@@ -97,14 +180,20 @@ int verb_call(int argc, char **argv)
 
 	if (rc)
 		return rc;
-	while ((c = next_option(argc, argv, options, call_help)) >= 0) {
+	while ((c = next_leading_option(argc, argv, options, call_help)) >= 0) {
 		if (c == OPT_FORCE)
 			force = true;
+		else if (c == OPT_INPUT)
+			call.input = optarg;
+		else if (c == OPT_OUTPUT)
+			call.output = optarg;
+		else if (c == OPT_ROOM && !parse_size(optarg, &call.room))
+			return usage(argv[0], "no size: \"%s\"", optarg);
 		else if (c == OPT_MEM && (!parse_size(optarg, &address) || address % PAGE))
 			return usage(argv[0], "no address of a page: \"%s\"", optarg);
 		at |= c == OPT_MEM;
 	}
-	rc = check_arguments(argc, argv, "PROGRAM");
+	rc = check_arguments(argc, argv, "PROGRAM [ARGUMENT...]");
 	if (!rc && access(argv[optind], R_OK))
 		rc = fail(KJ_FAILED, "%s: %s", argv[optind], strerror(errno));
 	if (!rc && at && is_elf(argv[optind]))
@@ -116,14 +205,13 @@ int verb_call(int argc, char **argv)
 	if (!rc && jump_loaded() && !force)
 		rc = fail(KJ_REFUSED,
 			  "a peer is loaded, and calling a program replaces it; use --force");
-	if (!rc)
-		rc = is_elf(argv[optind]) ? load_elf(&conf, argv[optind]) :
-			load_flat(argv[optind], address);
 	if (rc)
 		return rc;
-	rc = jump();
-	kexec_unload();
+	call.argv = argv + optind;
+	call.argc = argc - optind;
+	rc = program_prepare(&call);
 	if (!rc)
-		step("%s returned", argv[optind]);
+		rc = call_program(&conf, &call, address);
+	program_free(&call);
 	return rc;
 }
