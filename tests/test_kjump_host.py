@@ -1225,6 +1225,25 @@ def test_completion(built):
     assert "--version" in complete("kjump", "--v")
 
 
+def test_programs_know_the_header():
+    """What the library for programs says of the jump page is what the kernel says."""
+    root = SOURCE.parents[2]
+    same = ["sizeof(struct jump_range) == sizeof(struct kexec_jump_range)", "JUMP_MAGIC == KEXEC_JUMP_MAGIC",
+            "JUMP_VERSION == KEXEC_JUMP_VERSION", "JUMP_RANGES == KEXEC_JUMP_MAX_RANGES"]
+    same += [f"offsetof(struct jump_header, {field}) == offsetof(struct kexec_jump_header, {field})"
+             for field in ("magic", "version", "nr_ranges", "window", "shared", "shared_pages")]
+    # The same on both architectures.
+    same += ["sizeof(struct kj_call) == 88", "offsetof(struct kj_call, state) == 80"]
+    code = '#include <linux/kexec_jump_abi.h>\n#include "program.c"\n' + "".join(
+        f'_Static_assert({what}, "differs");\n' for what in same)
+    for bits in "-m64", "-m32":
+        p = subprocess.run(["gcc", bits, "-fsyntax-only", "-ffreestanding", "-fno-builtin", "-x", "c", "-",
+                            "-idirafter", "/usr/include/x86_64-linux-gnu", "-I", SOURCE / "programs",
+                            "-I", root / "lab/guest/include", "-idirafter", root / "include"],
+                           input=code, capture_output=True, text=True)
+        assert p.returncode == 0, p.stderr
+
+
 def test_install(built, tmp_path):
     subprocess.run(["make", "-s", "-C", SOURCE, f"O={built}", f"DESTDIR={tmp_path}", "prefix=/usr", "install",
                     "CFLAGS=-O1 -Werror"], check=True)
@@ -1233,6 +1252,11 @@ def test_install(built, tmp_path):
     for name in "doc/kjump/kjump.conf", "bash-completion/completions/kjump", "kjump/initramfs/init":
         assert (tmp_path / "usr/share" / name).is_file()
     assert (tmp_path / "usr/sbin/kjump-boot").stat().st_mode & 0o111
+    # The library for programs is whole: what is installed can be built as it is.
+    for arch in "x86_64", "i386":
+        subprocess.run(["make", "-s", "-C", tmp_path / "usr/share/doc/kjump/examples/programs", f"ARCH={arch}",
+                        f"O={tmp_path / arch}", "PROGRAM_CFLAGS=-Werror"], check=True)
+        assert (tmp_path / arch / "memory.bin").is_file()
     out = subprocess.run(["readelf", "-lW", tmp_path / "usr/sbin/kjump"], check=True, capture_output=True, text=True).stdout
     assert "LOAD" in out and "INTERP" not in out        # static
     # At any address, and with what a compiler can do for a program that runs as root.
