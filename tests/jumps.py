@@ -145,8 +145,8 @@ def assemble(variant, name, at, tmp, *defines):
     return elf, flat
 
 
-def build_programs(variant, tmp, *own):
-    """Folder with the examples of the library, NAME.bin and NAME.elf, and with programs of tests/programs."""
+def build_programs(variant, tmp, *own, at=32 * MB):
+    """Folder with NAME.bin and NAME.elf, for an address: the library's examples, and programs of tests/programs."""
     out = tmp / "programs"
     names = [p.stem for p in (LIBRARY / "examples").glob("*.c")] + list(own)
     out.mkdir()
@@ -154,8 +154,8 @@ def build_programs(variant, tmp, *own):
     shutil.copytree(LIBRARY, tmp / "library")
     for name in own:
         shutil.copy(PROGRAMS / f"{name}.c", tmp / "library")
-    subprocess.run(["make", "-s", "-C", tmp / "library", f"ARCH={variant}", f"O={out}", f"PROGRAMS={' '.join(names)}",
-                    "PROGRAM_CFLAGS=-Werror"], check=True)
+    subprocess.run(["make", "-s", "-C", tmp / "library", f"ARCH={variant}", f"O={out}", f"AT={at:#x}",
+                    f"PROGRAMS={' '.join(names)}", "PROGRAM_CFLAGS=-Werror"], check=True)
     return out
 
 

@@ -4,7 +4,8 @@ import errno
 
 import pytest
 
-from jumps import MB, Console, assemble, at_work, dmesg, iomem, put_file, reboot, result_of, sysfs
+from images import FAILED
+from jumps import MB, Console, assemble, at_work, build_programs, dmesg, iomem, put_file, reboot, result_of, sysfs
 from test_round_trips import Clocks
 
 PRESERVE, NO_DEVICES = 0x2, 0x400
@@ -83,5 +84,10 @@ def test_dies_and_refused(machine_at_work, tmp_path):
         assert reboot(g) == [errno.EOWNERDEAD] and sysfs(g, "image_entry") == "0x0"
         assert "exception 6 (invalid opcode)" in sysfs(g, "last")
         work.check()
-        load(g, tmp_path, "state")
-        assert reboot(g, 3) == [0, 0, 0]
+        # With kjump, which tells a program something, and prints what it returns.
+        g.run("kload -u").check()
+        put_file(g, build_programs(g.variant, tmp_path, at=at) / "arguments.bin", "/tmp/args.bin")
+        out = g.run(f"kjump call --no-devices --mem={at // MB}M /tmp/args.bin 0 words").check().out
+        assert 'argument 0: "/tmp/args.bin"' in out and 'argument 2: "words"' in out
+        refused = g.run(f"kjump call --no-devices --mem={kernel // MB}M /tmp/args.bin")
+        assert refused.rc == FAILED and "loading /tmp/args.bin" in refused.out

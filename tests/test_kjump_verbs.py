@@ -124,6 +124,7 @@ def test_call(boot, variant, tmp_path):
     returns(g, "kjump call --force /tmp/nothing", FAILED, "/tmp/nothing: No such file")
     returns(g, "kjump call --force --mem=4097 /tmp/flat", USAGE, "no address of a page")
     returns(g, "kjump call --force --mem=32M /tmp/elf", USAGE, "an ELF program says itself")
+    returns(g, "kjump call --force --no-devices /tmp/elf", USAGE, "--no-devices is for flat programs")
     # Not RAM.
     returns(g, "kjump call --force --mem=1G /tmp/flat", FAILED, "loading /tmp/flat")
     assert sysfs(g, "image_entry") == peer and sysfs(g, "jumps") == jumps and not console.said()

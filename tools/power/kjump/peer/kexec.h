@@ -11,6 +11,7 @@
 #define KEXEC_PRESERVE_CONTEXT	0x002ul
 #define KEXEC_LOAD_MORE		0x100ul
 #define KEXEC_LOAD_CONTINUE	0x200ul
+#define KEXEC_NO_DEVICES	0x400ul
 
 /* As the kernel takes it. */
 struct kexec_segment {

@@ -13,11 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_FORCE };
+enum { OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_NO_DEVICES, OPT_FORCE };
 
 static const char call_help[] =
-	"kjump call [--mem=ADDRESS] [--input=FILE] [--output=FILE] [--room=SIZE] [--force]\n"
-	"           PROGRAM [ARGUMENT...]\n\n"
+	"kjump call [--mem=ADDRESS] [--input=FILE] [--output=FILE] [--room=SIZE]\n"
+	"           [--no-devices] [--force] PROGRAM [ARGUMENT...]\n\n"
 	"Call PROGRAM in physical address mode and come back when it returns. An ELF\n"
 	"program is loaded where it says (with kexec), a flat one at ADDRESS (default 32M),\n"
 	"and entered at its beginning: it must be linked for ADDRESS, for what it writes\n"
@@ -30,10 +30,12 @@ static const char call_help[] =
 	"  --input    a file for it to read, - for standard input\n"
 	"  --output   where what it writes goes (default: standard output)\n"
 	"  --room     for so much of it (default 1M)\n"
+	"  --no-devices  it uses none: they stay at work, and the call takes a small part of\n"
+	"             the time (a flat program, in memory that the kernel can do without)\n"
 	"  --force    although a peer is loaded: it is lost\n";
 
 /* Flat: the file as it is, and a page for what it keeps after its end. */
-static int load_flat(const char *program, uint64_t address)
+static int load_flat(const char *program, uint64_t address, unsigned long flags)
 {
 	struct kexec_segment segment;
 	struct stat st;
@@ -51,7 +53,7 @@ static int load_flat(const char *program, uint64_t address)
 		return fail(KJ_FAILED, "%s: cannot be read", program);
 	}
 	close(fd);
-	error = kexec_load_call(segment.mem, 1, &segment, KEXEC_PRESERVE_CONTEXT);
+	error = kexec_load_call(segment.mem, 1, &segment, KEXEC_PRESERVE_CONTEXT | flags);
 	free((void *)segment.buf);
 	return error ? fail(KJ_FAILED, "loading %s: %s (the kernel log says more)", program,
 			    strerror(-error)) : KJ_OK;
@@ -147,11 +149,12 @@ static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
 }
 
 /* Whatever happens, nothing stays loaded, and no memory shared. */
-static int call_program(struct conf *conf, struct program_call *call, uint64_t address)
+static int call_program(struct conf *conf, struct program_call *call, uint64_t address,
+			unsigned long flags)
 {
 	const char *program = call->argv[0];
 	bool flat = !is_elf(program);
-	int rc = flat ? load_flat(program, address) : load_elf(conf, program);
+	int rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
 
 	if (rc)
 		return rc;
@@ -169,12 +172,14 @@ int verb_call(int argc, char **argv)
 		{ "input", required_argument, NULL, OPT_INPUT },
 		{ "output", required_argument, NULL, OPT_OUTPUT },
 		{ "room", required_argument, NULL, OPT_ROOM },
+		{ "no-devices", no_argument, NULL, OPT_NO_DEVICES },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
 	struct program_call call = { .room = PROGRAM_ROOM };
 	uint64_t address = 32 * MB;
 	bool force = false, at = false;
+	unsigned long flags = 0;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
 
@@ -183,6 +188,8 @@ int verb_call(int argc, char **argv)
 	while ((c = next_leading_option(argc, argv, options, call_help)) >= 0) {
 		if (c == OPT_FORCE)
 			force = true;
+		else if (c == OPT_NO_DEVICES)
+			flags = KEXEC_NO_DEVICES;
 		else if (c == OPT_INPUT)
 			call.input = optarg;
 		else if (c == OPT_OUTPUT)
@@ -198,6 +205,9 @@ int verb_call(int argc, char **argv)
 		rc = fail(KJ_FAILED, "%s: %s", argv[optind], strerror(errno));
 	if (!rc && at && is_elf(argv[optind]))
 		rc = usage(argv[0], "an ELF program says itself where it belongs: no --mem");
+	if (!rc && flags && is_elf(argv[optind]))
+		rc = usage(argv[0],
+			   "--no-devices is for flat programs: kexec, which loads ELF, has no such option (objcopy -O binary makes a flat one)");
 	if (!rc)
 		rc = need_jump_support();
 	if (!rc)
@@ -211,7 +221,7 @@ int verb_call(int argc, char **argv)
 	call.argc = argc - optind;
 	rc = program_prepare(&call);
 	if (!rc)
-		rc = call_program(&conf, &call, address);
+		rc = call_program(&conf, &call, address, flags);
 	program_free(&call);
 	return rc;
 }
