@@ -499,8 +499,8 @@ unsigned long kexec_jump_leave(struct kexec_jump *jump)
  *
  * The first thing machine_kexec() does with such an image, on the boot CPU with
  * interrupts off, devices and system devices suspended, or, for a program that
- * uses none, all other CPUs waiting, and the processor state saved. Restores the processor state, and leaves the peer's next entry in
- * @image->jump.
+ * uses none, all other CPUs waiting, and the processor state saved. Restores the
+ * processor state, and leaves the peer's next entry in @image->jump.
  */
 void notrace kexec_jump_enter(struct kimage *image)
 {

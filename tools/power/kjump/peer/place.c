@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 /* Of pages, in /proc/kpageflags: Documentation/admin-guide/mm/pagemap.rst of the kernel */
-#define KPF_LRU		(1ull << 5)
-#define KPF_BUDDY	(1ull << 10)
-#define KPF_HWPOISON	(1ull << 19)
+#define KPF_LRU		0x20ull
+#define KPF_BUDDY	0x400ull
+#define KPF_HWPOISON	0x80000ull
 
 /* Those of the page allocator have 2 or 4 MB, by its kernel's configuration. */
 #define BLOCK		(4 * MB)
