@@ -32,6 +32,10 @@ LONG = {"test_snapshots": 120, "test_set_up_used_and_purged": 150,
         "test_processors": 60, "test_compiles_for_superh": 40}
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "essential: a main story, to be tried on every base (-m essential)")
+
+
 def pytest_addoption(parser):
     parser.addoption("--debug-kernel", action="store_true", help="also the tests on the debug kernel (lab/lab debug)")
 

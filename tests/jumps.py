@@ -11,7 +11,11 @@ import shutil
 import subprocess
 import time
 
+import pytest
+
 from kjlab.echo import EchoServer
+from kjlab.kernel import fragment_of
+from kjlab.util import BASE
 
 MB = 1 << 20
 # Where chance decides, KJ_SEED=N decides the same again, as far as the host's timing allows.
@@ -28,6 +32,12 @@ MEM_MAX = 0x3ffffff
 RET = 32 * MB
 # kexec -e without taking the network interfaces down first.
 JUMP = "kexec -e -x"
+
+
+def needs(variant, option):
+    """Skip a test of what this base's kernels have no more (lab/config/<base> says so)."""
+    if fragment_of(variant).get(option) != "y":
+        pytest.skip(f"{BASE} has no CONFIG_{option} on {variant}")
 
 
 def load_command(g, append="", mem_max=MEM_MAX, options=""):

@@ -3,9 +3,12 @@
 import errno
 import re
 
+import pytest
+
 from jumps import MB, Console, assemble, at_work, dmesg, put_file, reboot, sysfs
 
 AT = 32 * MB
+pytestmark = pytest.mark.essential
 
 
 class Faulty:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from jumps import JUMP, Work, fields, free_kb, load_kernel, ranges, sysfs
+from jumps import JUMP, Work, fields, free_kb, load_kernel, needs, ranges, sysfs
 from images import (BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, RESTORE, Clock, boot_fresh,
                     check_fill, check_free, fill, hibernate, load_stored, meminfo, resume, rss, store,
                     store_disk)
@@ -31,6 +31,7 @@ def processes(g):
     return g.run("ps -o pid,args | grep -E 'workload|nc -ll|cat$' | grep -v grep").check().out
 
 
+@pytest.mark.essential
 def test_stock_tools(boot, variant, tmp_path):
     """The mission's ten steps, with kexec and cp only."""
     # kexec -l holds the file in memory twice: A is small, C is not.
@@ -52,6 +53,7 @@ def test_stock_tools(boot, variant, tmp_path):
     work.end()
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("smp, full", [(1, False), (4, True)], ids=["little", "90-percent"])
 def test_kjump(boot, variant, smp, full, tmp_path):
     """The same with one command, whatever memory holds."""
@@ -179,6 +181,7 @@ def test_refused_before_the_jump(boot, either):
 
 def test_memory_above_4_gb_on_i386(boot):
     """kexec_load(2) has no such addresses there: an image could be saved, but not resumed."""
+    needs("i386", "HIGHMEM64G")
     # A processor without long mode: else newer firmware puts devices where this kernel cannot reach.
     g = boot("i386", memory="4608M", cpu="qemu32", net=False, blank=64)
     r = g.run(f"kjump hibernate {DEVICE}")

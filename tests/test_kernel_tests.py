@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 
+import pytest
+
 from kjlab import kernel, lint, tree
 from kjlab.initramfs import bits
 from kjlab.util import BUILD, ROOT, run
@@ -13,6 +15,7 @@ from jumps import dmesg, sysfs
 
 KUNIT = ROOT / "kernel/kexec_jump/tests/kexec_jump_test.c"
 SELFTEST = "test_kexec_jump"
+pytestmark = pytest.mark.essential
 
 
 def results(text):
@@ -21,7 +24,9 @@ def results(text):
 
 
 def test_kunit(boot, variant):
-    g = boot(variant, smp=2, disks=False, net=False, append="kunit.enable=1 kunit.filter_glob=kexec_jump")
+    # Later kernels of the lab would wait to be asked, as their configuration begins with allnoconfig.
+    g = boot(variant, smp=2, disks=False, net=False,
+             append="kunit.enable=1 kunit.autorun=1 kunit.filter_glob=kexec_jump")
     found = results(g.run("cat /sys/kernel/debug/kunit/kexec_jump/results").check().out)
     cases = re.findall(r"KUNIT_CASE\((\w+)\)", KUNIT.read_text())
     assert len(cases) > 10

@@ -7,6 +7,8 @@ import pytest
 
 from jumps import fields, load_ret, sysfs
 
+pytestmark = pytest.mark.essential
+
 
 def test_kexec(boot, variant):
     """kexec -l; kexec -e: a new kernel instead of this one, not confined to anything."""

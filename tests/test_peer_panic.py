@@ -10,6 +10,7 @@ from jumps import MB, at_work, dmesg, load_kernel, load_way_back, reboot, sysfs
 # What a peer prints when it is made to panic.
 PANIC = ["Kernel panic - not syncing", "Call Trace:"]
 RESULT = "/tmp/result"
+pytestmark = pytest.mark.essential
 
 
 def enter(g):

@@ -7,6 +7,7 @@ from jumps import MB, Console, Work, assemble, at_work, put_file, reboot, sysfs
 AT = 32 * MB
 PG, PE = 1 << 31, 1
 PAE, IF = 1 << 5, 1 << 9
+pytestmark = pytest.mark.essential
 
 
 class Caller:

@@ -64,6 +64,7 @@ def round_trips(g, trips, cpus, **loading):
             clocks.check()
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("smp", TRIPS)
 def test_round_trips(boot, variant, smp, record_property):
     trips = TRIPS[smp] if variant == "x86_64" or BOTH else TRIPS[smp] // 2
