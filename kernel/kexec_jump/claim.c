@@ -16,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/page-isolation.h>
+#include <linux/pfn.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
@@ -63,24 +64,25 @@ static bool may_claim(struct kexec_jump *jump, unsigned long pfn, struct zone *z
 /*
  * Claim page frames, or, if one of them does not move, all but its block.
  */
-static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long nr)
+static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 {
-	unsigned long half = pageblock_align(pfn + nr / 2) - pfn;
+	unsigned long middle = max(pageblock_start_pfn(pfn + (end - pfn) / 2),
+				   pageblock_end_pfn(pfn));
 	int error;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	cond_resched();
-	if (!has_room(page_zone(pfn_to_page(pfn)), nr))
+	if (!has_room(page_zone(pfn_to_page(pfn)), end - pfn))
 		error = -ENOMEM;
 	else
-		error = alloc_contig_range(pfn, pfn + nr, ACR_FLAGS_NONE,
+		error = alloc_contig_range(pfn, end, ACR_FLAGS_NONE,
 					   GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!error)
-		return kexec_jump_add_claimed(jump, pfn, nr);
-	if (error == -EINTR || half >= nr)
+		return kexec_jump_add_claimed(jump, pfn, end - pfn);
+	if (error == -EINTR || middle >= end)
 		return error == -EINTR ? error : 0;
-	return claim(jump, pfn, half) ?: claim(jump, pfn + half, nr - half);
+	return claim(jump, pfn, middle) ?: claim(jump, middle, end);
 }
 
 static bool may_claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end,
@@ -92,24 +94,10 @@ static bool may_claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned l
 	return pfn == end;
 }
 
-/**
- * kexec_jump_claim - claim what can be claimed of a part of the window
- * @jump:	jump, not all of its window is backed
- * @pfn:	first page frame
- * @end:	page frame behind the last
- *
- * Process context, takes time. The page allocator gives away page frames that it
- * is told, but of a block, in which it keeps together what can be moved, only once,
- * and only if all of it can be.
- *
- * Return: 0, however little could be; -ENOMEM, or -EINTR after a signal.
- */
-int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
+static int claim_range(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 {
 	int error = 0;
 
-	/* A page on its way to a list of those in use looks as if it could not move. */
-	lru_add_drain_all();
 	while (!error && pfn < end) {
 		struct zone *zone = page_zone(pfn_to_page(pfn));
 		unsigned long last = min(end, ALIGN(pfn + 1, CLAIM_AT_ONCE));
@@ -123,8 +111,39 @@ int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn, unsigned long e
 			next = block_end;
 		}
 		if (next > pfn)
-			error = claim(jump, pfn, next - pfn);
+			error = claim(jump, pfn, next);
 		pfn = max(next, min(last, pageblock_end_pfn(pfn)));
+	}
+	return error;
+}
+
+/**
+ * kexec_jump_claim - claim what can be claimed of the window
+ * @jump:	jump, not all of its window is backed
+ *
+ * Process context, takes time. The page allocator gives away page frames that it
+ * is told, but of a block, in which it keeps together what can be moved, only once,
+ * and only if all of it can be. That takes as long for a page as for a block: only
+ * if it matters are parts of blocks claimed.
+ *
+ * Return: 0, however little could be; -ENOMEM, or -EINTR after a signal.
+ */
+int kexec_jump_claim(struct kexec_jump *jump)
+{
+	unsigned int i;
+	int error = 0;
+
+	/* A page on its way to a list of those in use looks as if it could not move. */
+	lru_add_drain_all();
+	for (i = 0; !error && i < jump->window.nr; i++) {
+		unsigned long start = PFN_DOWN(jump->window.range[i].start);
+		unsigned long end = PFN_DOWN(jump->window.range[i].end);
+
+		if (!jump->no_devices) {
+			start = pageblock_align(start);
+			end = pageblock_start_pfn(end);
+		}
+		error = claim_range(jump, start, end);
 	}
 	return error;
 }

@@ -120,13 +120,9 @@ void kexec_jump_list_free(struct kexec_jump_list *list);
 
 /* --- claim.c --- */
 #ifdef CONFIG_CONTIG_ALLOC
-int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end);
+int kexec_jump_claim(struct kexec_jump *jump);
 #else
-static inline int kexec_jump_claim(struct kexec_jump *jump, unsigned long pfn,
-				   unsigned long end)
-{
-	return 0;
-}
+static inline int kexec_jump_claim(struct kexec_jump *jump) { return 0; }
 #endif
 
 /* --- window.c --- */

@@ -460,13 +460,10 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 				goto out;
 		}
 	}
-	/* Not the parts that are new: there, a block may be cut in two. */
-	for (i = 0; i < jump->window.nr; i++) {
-		error = kexec_jump_claim(jump, PFN_DOWN(jump->window.range[i].start),
-					 PFN_DOWN(jump->window.range[i].end));
-		if (error)
-			goto out;
-	}
+	/* Not only in the parts that are new: a block may be cut in two there. */
+	error = kexec_jump_claim(jump);
+	if (error)
+		goto out;
 
 	while (jump->nr_backed + nr_outside < jump->nr_pages) {
 		struct list_head *last = outside.prev;

@@ -21,6 +21,7 @@ from .util import BUILD, say
 
 ICOUNT = "shift=0,sleep=off"
 LOADS_MB = (32, 64, 128, 200)
+WINDOWS_MB = (32, 256)
 CALLS = 10
 SWITCHES = 4
 # The base's loader is quadratic: minutes for a large window.
@@ -197,6 +198,28 @@ def measure_flat(s):
         s.note_steps(no_ahci[CALLS])
 
 
+def measure_windows(s):
+    """What a call takes does not depend on the window; and what is left of it if devices stay at work."""
+    for mb in WINDOWS_MB:
+        name = f"flat program, AHCI unbound, window of {mb} MB"
+        with s.rows(name):
+            s.fresh()
+            s.run(f"printf '\\303' >/tmp/ret; kload -e 0x8000000 -s 0x8000000:{mb << 20}:/tmp/ret")
+            s.run(UNBIND_AHCI)
+            s.run("sleep 2")
+            calls(s, {2: name}, 2)
+            s.note_steps(name)
+    name = "flat program, devices at work"
+    with s.rows(name):
+        if s.which == "base":
+            raise Failed("it has no such calls")
+        s.fresh()
+        # Where the kernel can do without the memory.
+        s.run("printf '\\303' >/tmp/ret; for at in $(seq 4 20); do "
+              "kload -f 0x402 -e $((at << 24)) -s $((at << 24)):0x1000:/tmp/ret && break; done")
+        calls(s, {CALLS: name}, CALLS)
+
+
 def measure_switch(s):
     boots = "jump to a second kernel that boots"
     ahci, no_ahci = "second kernel and back", "second kernel and back, AHCI unbound"
@@ -223,7 +246,7 @@ def measure(variant, which, icount):
     s = Session(variant, which, icount)
     began = time.monotonic()
     try:
-        for part in (measure_loads, measure_flat, measure_switch):
+        for part in (measure_loads, measure_flat, measure_windows, measure_switch):
             say(f"{variant}, {which}{', counting instructions' if icount else ''}: "
                 + part.__name__.replace("measure_", ""))
             part(s)
