@@ -7,7 +7,7 @@ import re
 import struct
 import subprocess
 
-from jumps import JUMP, MB, SYSFS, Console, Work, assemble, build_programs, put_file, reboot, sysfs
+from jumps import JUMP, MB, SYSFS, Console, Work, assemble, build_programs, put_file, ranges, reboot, sysfs
 from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, USAGE, resume, rss
 from kjlab.util import BUILD
 from test_kjump_host import edit_index, set_fields
@@ -163,6 +163,13 @@ def test_load(boot, variant):
     assert not any(w.startswith("BOOT_IMAGE=") for w in line)
     g.jump("kjump back", to="A")
     assert g.run(f"cat {loaded}").out == "0" and sysfs(g, "held") == "1"
+    head, *steps, total = (line.split() for line in returns(g, "kjump status --timing", OK).splitlines())
+    assert [[name, float(there), float(back)] for name, there, back in steps] == \
+        [[name, int(there) / 1000, int(back) / 1000] for name, there, back in
+         (line.split() for line in sysfs(g, "steps").splitlines())]
+    took = dict((name, (float(there), float(back))) for name, there, back in steps)
+    assert head[0] == "step" and took["devices"] > (0, 0) and float(total[1]) >= took["devices"][0]
+    returns(g, "kjump status --timing --json", USAGE, "either --json or --timing")
     # Stock kexec in both directions, for who wants it.
     g.run(f"echo 0 >{SYSFS}/held").check()
     assert g.run(f"cat {loaded}").out == "1"

@@ -11,13 +11,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { OPT_JSON = OPT_FIRST };
+enum { OPT_JSON = OPT_FIRST, OPT_TIMING };
 
 static const char status_help[] =
-	"kjump status [--json] [DEVICE]\n\n"
+	"kjump status [--json|--timing] [DEVICE]\n\n"
 	"What this kernel can, what is loaded and preserved, how the last jump ended, and\n"
 	"which devices hold images. With DEVICE (or a file): the image on it.\n\n"
-	"  --json     for programs\n";
+	"  --json     for programs\n"
+	"  --timing   only how long each step of the last jump took, in milliseconds\n";
 
 static void put_json(const char *text)
 {
@@ -211,21 +212,51 @@ static void kernel_as_text(void)
 	}
 }
 
+/* Steps that the last attempt did not reach took no time. */
+static int show_timing(void)
+{
+	char *steps = jump_file("steps"), *line, *rest = steps;
+	double in, back, in_all = 0, back_all = 0;
+	char name[32];
+
+	if (!*steps) {
+		free(steps);
+		return fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
+	}
+	answer("%-18s%12s%12s", "step", "going, ms", "back, ms");
+	while ((line = strsep(&rest, "\n"))) {
+		if (sscanf(line, "%31s %lf %lf", name, &in, &back) != 3)
+			continue;
+		answer("%-18s%12.3f%12.3f", name, in / 1000, back / 1000);
+		in_all += in;
+		back_all += back;
+	}
+	answer("%-18s%12.3f%12.3f", "all", in_all / 1000, back_all / 1000);
+	free(steps);
+	return KJ_OK;
+}
+
 int verb_status(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, OPT_JSON },
+		{ "timing", no_argument, NULL, OPT_TIMING },
 		{ NULL }
 	};
 	struct listing l = { 0 };
+	bool timing = false;
 	int c, rc;
 
 	while ((c = next_option(argc, argv, options, status_help)) >= 0)
 		if (c == OPT_JSON)
 			l.json = true;
-	rc = check_arguments(argc, argv, "[DEVICE]");
-	if (rc)
-		return rc;
+		else if (c == OPT_TIMING)
+			timing = true;
+	rc = check_arguments(argc, argv, timing ? "" : "[DEVICE]");
+	if (!rc && timing && l.json)
+		rc = usage(argv[0], "either --json or --timing");
+	if (rc || timing)
+		return rc ? rc : show_timing();
 	if (optind < argc) {
 		const char *device = argv[optind];
 
