@@ -313,7 +313,7 @@ def test_told_and_found(boot, variant):
     """What kernels make of lines drawn at random is what kjump meant; the longest one it takes is read whole."""
     rng = random.Random(SEED)
     g = boot(variant, smp=2, memory="256M", disks=False, net=False)
-    # The guest's shell takes all but ' as it is.
+    # The guest's shell takes all but ' as it is. Where the window is says the line, too, and so how long it is.
     parts = ['"', " ", "  ", "=", "=", "a", "b", "-", "--", "x1", "k_"]
 
     def draw(n):
@@ -327,14 +327,14 @@ def test_told_and_found(boot, variant):
         common = "lab.name=B lab.mount=0 console=ttyS1,115200 tsc_early_khz=1000000 no_timer_check"
         if extra is None:
             # The longest that is not refused: the peer must still read all of it.
-            r = g.run(f"kjump load --command-line=quiet --append='{common} {'y' * 2000}'", timeout=300)
+            r = g.run(f"kjump load --window=64M --command-line=quiet --append='{common} {'y' * 2000}'", timeout=300)
             assert r.rc == REFUSED, r
             would_have, reads = map(int, re.search(r"would have (\d+) characters, and it reads (\d+)", r.out).groups())
             longest = 2000 - (would_have - reads)
             own, extra = "quiet", "y" * longest
-            r = g.run(f"kjump load --command-line=quiet --append='{common} {extra}y'", timeout=300)
+            r = g.run(f"kjump load --window=64M --command-line=quiet --append='{common} {extra}y'", timeout=300)
             assert r.rc == REFUSED, r
-        g.run(f"kjump load --command-line='{own}' --append='{common} {extra}'", timeout=300).check()
+        g.run(f"kjump load --window=64M --command-line='{own}' --append='{common} {extra}'", timeout=300).check()
         window = sysfs(g, "image_window")
         g.jump("kjump switch", to="B")
         line = g.run("cat /proc/cmdline").out
