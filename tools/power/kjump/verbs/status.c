@@ -4,7 +4,6 @@
 #include "devices/device.h"
 #include "devices/names.h"
 #include "peer/kexec.h"
-#include "peer/shared.h"
 #include "verbs/verbs.h"
 
 #include <stdlib.h>
@@ -215,14 +214,9 @@ static void kernel_as_text(void)
 /* Steps that the last attempt did not reach took no time. */
 static int show_timing(void)
 {
-	char *steps = jump_file("steps"), *line, *rest = steps;
+	char *steps = jump_file("steps"), *line, *rest = steps, name[32];
 	double in, back, in_all = 0, back_all = 0;
-	char name[32];
 
-	if (!*steps) {
-		free(steps);
-		return fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
-	}
 	answer("%-18s%12s%12s", "step", "going, ms", "back, ms");
 	while ((line = strsep(&rest, "\n"))) {
 		if (sscanf(line, "%31s %lf %lf", name, &in, &back) != 3)
@@ -252,11 +246,12 @@ int verb_status(int argc, char **argv)
 			l.json = true;
 		else if (c == OPT_TIMING)
 			timing = true;
-	rc = check_arguments(argc, argv, timing ? "" : "[DEVICE]");
-	if (!rc && timing && l.json)
-		rc = usage(argv[0], "either --json or --timing");
-	if (rc || timing)
-		return rc ? rc : show_timing();
+	rc = timing && l.json ? usage(argv[0], "either --json or --timing") :
+		check_arguments(argc, argv, timing ? "" : "[DEVICE]");
+	if (rc)
+		return rc;
+	if (timing && jump_supported())
+		return show_timing();
 	if (optind < argc) {
 		const char *device = argv[optind];
 
@@ -279,8 +274,6 @@ int verb_status(int argc, char **argv)
 		puts("]}");
 	else if (!l.count)
 		answer("%-18snone", "images");
-	/* Said already. */
-	if (!jump_supported())
+	return jump_supported() ? KJ_OK :
 		fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
-	return jump_supported() ? KJ_OK : KJ_NONE;
 }
