@@ -229,7 +229,7 @@ def new_warnings(variant):
             say(f"{variant}: what the base says of the files we change")
             obj = home / "lint-base"
             kernel.configure(src, obj, variant, kernel.wanted(src, variant))
-            before = [key, *sorted(warnings(src, obj, variant, touched))]
+            before = [key, *sorted(warnings(src, obj, variant, touched) if touched else [])]
             stamp.set("\n".join(before))
     return sorted(now - set(before[1:])), source
 
