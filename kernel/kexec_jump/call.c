@@ -46,6 +46,8 @@ int kexec_jump_check_call(struct kexec_jump *jump)
 		       jump->entry);
 		return -EINVAL;
 	}
+	if (jump->nr_claimed == jump->nr_pages)
+		return 0;
 	xa_for_each(&jump->backup, pfn, entry) {
 		if (xa_to_value(entry) == pfn)
 			continue;
@@ -55,9 +57,9 @@ int kexec_jump_check_call(struct kexec_jump *jump)
 		pr_err("window: the page at %#llx %s\n", (u64)PFN_PHYS(pfn), own ?
 		       "belongs to what is loaded now; unload it first (kexec -u)" :
 		       "is in use and cannot be moved, so devices must not be at work meanwhile; choose another address");
-		return -EADDRNOTAVAIL;
+		break;
 	}
-	return 0;
+	return -EADDRNOTAVAIL;
 }
 
 /* On the boot CPU. All others spin, interrupts are off everywhere. */

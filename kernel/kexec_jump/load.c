@@ -208,8 +208,7 @@ static int load_segments(struct kexec_jump *jump, unsigned long nr_segments,
 	if (error || !content)
 		return error;
 
-	if (jump->nr_backed < jump->nr_pages)
-		error = kexec_jump_back_window(jump);
+	error = kexec_jump_back_window(jump);
 	for (i = 0; !error && i < nr_segments; i++) {
 		error = fill_segment(jump, &segments[i]);
 		if (!error && segments[i].bufsz &&

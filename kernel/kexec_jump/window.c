@@ -448,6 +448,8 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 	unsigned int i;
 	int error = 0;
 
+	if (!unbacked->nr)
+		return 0;
 	for (i = 0; i < unbacked->nr; i++) {
 		struct kexec_jump_range *range = &unbacked->range[i];
 		unsigned long last = PFN_DOWN(range->end - 1);
