@@ -40,21 +40,25 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 	uint64_t align = kernel->alignment > BLOCK ? kernel->alignment : BLOCK;
 	uint64_t end = sizeof(long) == 4 ? PLACE_MAX_32 : PLACE_MAX;
 	uint64_t size = align_up(window->end - window->start, BLOCK);
-	int flags = open(kpageflags ? kpageflags : "/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	struct mem_range *ram, best = *window;
 	unsigned int most, n_blocks = end / BLOCK;
 	/* How many blocks below each one can be moved */
-	unsigned int *movable = xalloc((n_blocks + 1) * sizeof(*movable));
-	int n;
+	unsigned int *movable;
+	int n, flags;
 
+	if (!kernel->alignment)
+		return;
+	flags = open(kpageflags ? kpageflags : "/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	if (flags < 0)
+		return;
+	movable = xalloc((n_blocks + 1) * sizeof(*movable));
 	for (unsigned int i = 0; i < n_blocks; i++)
-		movable[i + 1] = movable[i] + (flags >= 0 && can_be_moved(flags, i * BLOCK));
-	if (flags >= 0)
-		close(flags);
+		movable[i + 1] = movable[i] + can_be_moved(flags, i * BLOCK);
+	close(flags);
 
 	most = window->end > end ? 0 : movable[window->end / BLOCK] -
 		movable[align_up(window->start, BLOCK) / BLOCK];
-	n = kernel->alignment ? machine_ram(NULL, &ram) : 0;
+	n = machine_ram(NULL, &ram);
 	for (int i = 0; i < n; i++) {
 		struct mem_range r = { .start = align_up(ram[i].start, align) };
 
@@ -67,8 +71,7 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 			}
 		}
 	}
-	if (n > 0)
-		free(ram);
+	free(ram);
 	free(movable);
 	*window = best;
 }

@@ -149,11 +149,10 @@ static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
 }
 
 /* Whatever happens, nothing stays loaded, and no memory shared. */
-static int call_program(struct conf *conf, struct program_call *call, uint64_t address,
-			unsigned long flags)
+static int call_program(struct conf *conf, struct program_call *call, bool flat,
+			uint64_t address, unsigned long flags)
 {
 	const char *program = call->argv[0];
-	bool flat = !is_elf(program);
 	int rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
 
 	if (rc)
@@ -178,7 +177,7 @@ int verb_call(int argc, char **argv)
 	};
 	struct program_call call = { .room = PROGRAM_ROOM };
 	uint64_t address = 32 * MB;
-	bool force = false, at = false;
+	bool force = false, at = false, elf = false;
 	unsigned long flags = 0;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
@@ -203,9 +202,11 @@ int verb_call(int argc, char **argv)
 	rc = check_arguments(argc, argv, "PROGRAM [ARGUMENT...]");
 	if (!rc && access(argv[optind], R_OK))
 		rc = fail(KJ_FAILED, "%s: %s", argv[optind], strerror(errno));
-	if (!rc && at && is_elf(argv[optind]))
+	if (!rc)
+		elf = is_elf(argv[optind]);
+	if (!rc && at && elf)
 		rc = usage(argv[0], "an ELF program says itself where it belongs: no --mem");
-	if (!rc && flags && is_elf(argv[optind]))
+	if (!rc && flags && elf)
 		rc = usage(argv[0],
 			   "--no-devices is for flat programs: kexec, which loads ELF, has no such option (objcopy -O binary makes a flat one)");
 	if (!rc)
@@ -221,7 +222,7 @@ int verb_call(int argc, char **argv)
 	call.argc = argc - optind;
 	rc = program_prepare(&call);
 	if (!rc)
-		rc = call_program(&conf, &call, address, flags);
+		rc = call_program(&conf, &call, !elf, address, flags);
 	program_free(&call);
 	return rc;
 }
