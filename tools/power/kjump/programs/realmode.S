@@ -45,6 +45,14 @@
 #define WORD		.long
 #endif
 
+	.macro	load_data selector
+	mov	\selector, %ds
+	mov	\selector, %es
+	mov	\selector, %fs
+	mov	\selector, %gs
+	mov	\selector, %ss
+	.endm
+
 	.data
 	.balign	16
 gdt:	.quad	0
@@ -138,11 +146,7 @@ bios_switch:
 	.code32
 down:
 	movl	$DATA32, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %fs
-	movl	%eax, %gs
-	movl	%eax, %ss
+	load_data	%eax
 	/* Where paging was on, that ends 64-bit mode. */
 	movl	%cr0, %eax
 	andl	$~CR0_PG, %eax
@@ -160,11 +164,7 @@ down:
 
 up:
 	movl	$DATA32, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %fs
-	movl	%eax, %gs
-	movl	%eax, %ss
+	load_data	%eax
 	movl	their_cr4, %eax
 	movl	%eax, %cr4
 #ifdef __x86_64__
@@ -192,11 +192,7 @@ up64:
 	lgdt	their_gdt
 	lidt	their_idt
 	movl	their_data, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %fs
-	movl	%eax, %gs
-	movl	%eax, %ss
+	load_data	%eax
 	/* The task that handlers of exceptions come from: not busy, to be loaded again. */
 	movl	their_task, %eax
 	testl	%eax, %eax
@@ -235,11 +231,7 @@ up64:
 bios_low:
 	/* Limits that real mode keeps are 64 KB, and bases are set by what is loaded there. */
 	movw	$DATA16, %ax
-	movw	%ax, %ds
-	movw	%ax, %es
-	movw	%ax, %fs
-	movw	%ax, %gs
-	movw	%ax, %ss
+	load_data	%ax
 	movl	%cr0, %eax
 	andb	$~CR0_PE, %al
 	movl	%eax, %cr0
