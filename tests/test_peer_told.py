@@ -292,7 +292,7 @@ def test_initramfs(peer, tmp_path):
 def test_kernel_says_so(peer, tmp_path):
     """The mark of a kernel that can come back, in those of the lab and of the unchanged source."""
     for variant in "x86_64", "i386", "i386-small":
-        assert peer("bzimage", BUILD / variant / "bzImage") .split()[:2] == ["2047", "1"], variant
+        assert peer("bzimage", BUILD / variant / "bzImage").split()[:2] == ["2047", "1"], variant
     image = bytearray((BUILD / "x86_64/bzImage").read_bytes())
     at = image.index(b"KJMP")
     assert image.count(b"LToP") == 1 and 0 < at - image.index(b"LToP") < 64

@@ -26,8 +26,9 @@ CALLS = 10
 SWITCHES = 4
 # The base's loader is quadratic: minutes for a large window.
 PATIENCE = 300
-# What the guest types to call a program of one instruction, ret.
-FLAT = ("printf '\\303' > /tmp/ret; "
+# What the guest types to have a program of one instruction, ret, and to have it called.
+RET = "printf '\\303' > /tmp/ret; "
+FLAT = (RET +
         "kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret")
 UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/ahci/unbind"
 
@@ -204,7 +205,7 @@ def measure_windows(s):
         name = f"flat program, AHCI unbound, window of {mb} MB"
         with s.rows(name):
             s.fresh()
-            s.run(f"printf '\\303' >/tmp/ret; kload -e 0x8000000 -s 0x8000000:{mb << 20}:/tmp/ret")
+            s.run(f"{RET}kload -e 0x8000000 -s 0x8000000:{mb << 20}:/tmp/ret")
             s.run(UNBIND_AHCI)
             s.run("sleep 2")
             calls(s, {2: name}, 2)
@@ -215,7 +216,7 @@ def measure_windows(s):
             raise Failed("it has no such calls")
         s.fresh()
         # Where the kernel can do without the memory.
-        s.run("printf '\\303' >/tmp/ret; for at in $(seq 4 20); do "
+        s.run(f"{RET}for at in $(seq 4 20); do "
               "kload -f 0x402 -e $((at << 24)) -s $((at << 24)):0x1000:/tmp/ret && break; done")
         calls(s, {CALLS: name}, CALLS)
 

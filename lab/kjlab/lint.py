@@ -214,9 +214,12 @@ def new_warnings(variant):
     now = warnings(tree.TREE, obj, variant, sources)
 
     # What the base says of these files, of those it already has, does not change with the series.
+    names = {w.split(":")[0] for w in now}
+    # A header is some file's of its folder. The names of files may lack their beginning.
+    folders = tuple(f"/{os.path.dirname(n)}" for n in names if n.endswith(".h"))
+
     def concerned(f):
-        return any(f.endswith(name) or name.endswith(".h") and f"/{os.path.dirname(f)}".endswith(f"/{os.path.dirname(name)}")
-                   for name in (w.split(":")[0] for w in now))
+        return f.endswith(tuple(names)) or f"/{os.path.dirname(f)}".endswith(folders)
 
     with lock("base"):
         src = BUILD / "base/tree"
