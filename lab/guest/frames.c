@@ -7,13 +7,15 @@
  * Fills MB megabytes, each page with a pattern of SEED and its page frame's
  * number, then frees every second page; a background process keeps the others
  * (its pid is printed). FILE gets a 64-bit word for each page: the number of its
- * frame, with FREED set if it was freed. On SIGUSR1 the process does so again:
- * the kernel may move pages to other frames. On SIGTERM it looks at its pages
- * once more, writes "bad=N" to FILE.end, and ends.
+ * frame, with FREED set if it was freed. The kernel cannot move those that are
+ * kept, as pipes refer to them: a window that is loaded where some are finds
+ * something to exchange. On SIGTERM the process looks at its pages once more,
+ * writes "bad=N" to FILE.end, and ends.
  *
  * The pattern: four 64-bit words, KEPT or FREED, SEED, the frame's number, its
  * complement, over and over.
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -21,11 +23,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define PAGE 4096ul
 #define KEPT 0x4b4550544b455054ull	/* "TPEKTPEK" */
 #define GONE 0x474f4e45474f4e45ull	/* "ENOGENOG" */
+#define PIPE 256
 #define FREED (1ull << 63)
 #define PFN_MASK ((1ull << 55) - 1)
 
@@ -59,16 +63,35 @@ static uint64_t frame(int pagemap, size_t i)
 	return entry & PFN_MASK;
 }
 
-/* Fill every @step-th page, and note the frames they are in. */
-static void fill_all(int pagemap, uint64_t seed, uint64_t *frames, int step)
+/* Fill all pages, and note the frames they are in. */
+static void fill_all(int pagemap, uint64_t seed, uint64_t *frames)
 {
 	size_t i;
 
-	for (i = 0; i < pages; i += step) {
+	for (i = 0; i < pages; i++) {
 		memory[i * PAGE] = 1;
 		frames[i] = frame(pagemap, i);
 		fill((uint64_t *)(memory + i * PAGE), i % 2 ? GONE : KEPT, seed, frames[i]);
 		frames[i] |= i % 2 ? FREED : 0;
+	}
+}
+
+/* One pipe has room for @PIPE pages. */
+static void hold_half(const uint64_t *frames, int pagemap)
+{
+	struct iovec page = { .iov_len = PAGE };
+	int ends[2];
+	size_t i;
+
+	for (i = 0; i < pages; i += 2) {
+		page.iov_base = memory + i * PAGE;
+		if (i % (2 * PIPE) == 0 &&
+		    (pipe(ends) || fcntl(ends[1], F_SETPIPE_SZ, PIPE * PAGE) < 0))
+			die("pipe");
+		if (vmsplice(ends[1], &page, 1, SPLICE_F_NONBLOCK) != PAGE)
+			die("vmsplice");
+		if (frame(pagemap, i) != frames[i])
+			die("a page moved");
 	}
 }
 
@@ -139,7 +162,6 @@ int main(int argc, char **argv)
 	setsid();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	pagemap = open("/proc/self/pagemap", O_RDONLY);
 	memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
@@ -148,19 +170,17 @@ int main(int argc, char **argv)
 	if (pagemap < 0 || memory == MAP_FAILED || !frames)
 		die("frames");
 	madvise(memory, pages * PAGE, MADV_NOHUGEPAGE);	/* if there are such */
-	fill_all(pagemap, seed, frames, 1);
-	write_frames(argv[3], frames);
+	fill_all(pagemap, seed, frames);
+	hold_half(frames, pagemap);
 	free_half();
+	write_frames(argv[3], frames);
 	if (write(done[1], &c, 1) != 1)
 		die("pipe");
 	close(0);
 	close(1);
 	close(2);
 	close(done[1]);
-	while (!sigwait(&signals, &sig) && sig == SIGUSR1) {
-		fill_all(pagemap, seed, frames, 2);
-		write_frames(argv[3], frames);
-	}
+	sigwait(&signals, &sig);
 	look_again(seed, frames, argv[3]);
 	return 0;
 }
