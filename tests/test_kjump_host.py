@@ -24,7 +24,7 @@ SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
 PAGE, MB = 4096, 1 << 20
 OK, FAILED, USAGE, NONE, REFUSED, BAD, PEER = range(7)
 PREPARED, WRITING, COMPLETE, USED, SNAPSHOT = range(1, 6)
-VERBS = "load switch back serve save hibernate restore snapshot extract call status setup".split()
+VERBS = "load switch unload back serve save hibernate restore snapshot extract call status setup".split()
 EM_386, EM_X86_64 = 3, 62
 
 

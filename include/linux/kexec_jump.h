@@ -45,9 +45,13 @@ void kexec_jump_enter(struct kimage *image);
 bool kexec_jump_may_continue(unsigned long flags);
 int kexec_jump_begin_load(unsigned long flags);
 void kexec_jump_abandon_load(unsigned long flags);
+struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned long flags,
+				 unsigned long nr_segments);
+void kexec_jump_tidy_places(void);
+struct kimage *kexec_jump_meant(struct kimage *unnamed);
+bool kexec_jump_would_run(struct kimage **unnamed);
 void kexec_jump_panic(const char *message);
 bool kexec_jump_may_crash(void);
-bool kexec_jump_held(void);
 bool kexec_jump_may_add_memory(u64 start, u64 size);
 void __init kexec_jump_confine_memory(void);
 #else
@@ -57,9 +61,17 @@ static inline void kexec_jump_enter(struct kimage *image) { }
 static inline bool kexec_jump_may_continue(unsigned long flags) { return false; }
 static inline int kexec_jump_begin_load(unsigned long flags) { return 0; }
 static inline void kexec_jump_abandon_load(unsigned long flags) { }
+static inline struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned long flags,
+					       unsigned long nr_segments)
+{
+	return unnamed;
+}
+
+static inline void kexec_jump_tidy_places(void) { }
+static inline struct kimage *kexec_jump_meant(struct kimage *unnamed) { return unnamed; }
+static inline bool kexec_jump_would_run(struct kimage **unnamed) { return *unnamed; }
 static inline void kexec_jump_panic(const char *message) { }
 static inline bool kexec_jump_may_crash(void) { return kexec_jump_in_progress(); }
-static inline bool kexec_jump_held(void) { return false; }
 static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }
 static inline void kexec_jump_confine_memory(void) { }
 #endif

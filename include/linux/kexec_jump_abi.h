@@ -51,6 +51,10 @@
 #define KEXEC_JUMP_MAGIC	0x504d4a434558454bULL	/* "KEXECJMP" */
 #define KEXEC_JUMP_MAX_RANGES	32
 
+/* Images that have a name, loaded at the same time; room for a name and a 0. */
+#define KEXEC_JUMP_MAX_PEERS	8
+#define KEXEC_JUMP_NAME_LEN	16
+
 /* Name of the command line parameter that carries the entry to the peer. */
 #define KEXEC_JUMP_BACK_ENTRY	"kexec_jump_back_entry"
 
@@ -91,7 +95,7 @@ struct kexec_jump_range {
  * 32     8    entry         resumes the kernel
  * 40     8    backup_map    the backup map, 0 if the window is empty
  * 48     4    nr_ranges     entries of window that are used, at most 32
- * 52     4    reserved      0
+ * 52     4    nr_names      names that are used, at most 8
  * 56     512  window        pairs of first address and address after the last
  * 568    8    description   list of the pages that describe the preserved kernel
  * 576    8    elf_pages     those of its ELF core header
@@ -102,6 +106,9 @@ struct kexec_jump_range {
  *                           is from an image, all its memory is in place
  * 612    4    peer_status   0 the peer lives, 1 it died
  * 616    128  peer_message  why it died
+ * 744    128  names         those of all peers that have one, 16 bytes each
+ * 872    4    own_number    which of them was jumped to, counted from 1; 0 none
+ * 876    4    next_number   which of them is to run next, 0 none
  * ====== ==== ============= ===================================================
  */
 
@@ -119,7 +126,7 @@ struct kexec_jump_range {
  *		the window the page it is exchanged with. A page that is not in
  *		the list held nothing worth keeping.
  * @nr_ranges:	number of valid entries in @window
- * @reserved:	0
+ * @nr_names:	number of valid entries in @names
  * @window:	the memory the peer may use, sorted, disjoint
  * @description: physical address of a kimage page list of the pages that
  *		describe the preserved kernel, 0 if there are none. Put together
@@ -135,6 +142,12 @@ struct kexec_jump_range {
  *		by the owner, in an image by who makes it
  * @peer_status: KEXEC_JUMP_PEER_*, written by a peer that jumps back
  * @peer_message: NUL-terminated reason, written with @peer_status
+ * @names:	names of peers, padded with zeros
+ * @own_number:	which of them this one is
+ * @next_number: which of them it wants to run next, written by a peer that jumps back
+ *
+ * What is behind @peer_message is 0, and is not written by anybody, if @nr_names is 0,
+ * as in a kernel that knows nothing of it.
  */
 struct kexec_jump_header {
 	__u64 magic;
@@ -146,7 +159,7 @@ struct kexec_jump_header {
 	__u64 entry;
 	__u64 backup_map;
 	__u32 nr_ranges;
-	__u32 reserved;
+	__u32 nr_names;
 	struct kexec_jump_range window[KEXEC_JUMP_MAX_RANGES];
 	__u64 description;
 	__u64 elf_pages;
@@ -157,6 +170,9 @@ struct kexec_jump_header {
 	__u32 state;
 	__u32 peer_status;
 	char peer_message[128];
+	char names[KEXEC_JUMP_MAX_PEERS][KEXEC_JUMP_NAME_LEN];
+	__u32 own_number;
+	__u32 next_number;
 };
 
 #define KEXEC_JUMP_HEADER_SIZE	offsetof(struct kexec_jump_header, state)
@@ -230,6 +246,18 @@ static inline bool kexec_jump_window_has(const struct kexec_jump_header *header,
 		if (start >= header->window[i].start && end <= header->window[i].end)
 			return true;
 	return false;
+}
+
+/**
+ * kexec_jump_nr_names - number of names in a header
+ * @header:	intact
+ *
+ * Any context.
+ */
+static inline __u32 kexec_jump_nr_names(const struct kexec_jump_header *header)
+{
+	return header->nr_names < KEXEC_JUMP_MAX_PEERS ? header->nr_names :
+							 KEXEC_JUMP_MAX_PEERS;
 }
 
 /* Room for the header in the jump page, whatever its version. */

@@ -71,6 +71,7 @@ int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
 		return error;
 	if (jump->from_image || !jump->nr_pages)
 		return 0;
+	kexec_jump_tell_names(jump);
 	error = kexec_jump_share(jump);
 	if (!error && may_be_shown(jump))
 		error = kexec_jump_describe_prepare(jump);
@@ -134,6 +135,18 @@ static void note_last_words(const char *message)
 			to[i] = '?';
 }
 
+/* The kernel that jumped here does the rest. */
+static void ask_for_next(const struct kexec_jump_attempt *attempt)
+{
+	struct kexec_jump_header *preserved;
+
+	if (!attempt->next_number)
+		return;
+	preserved = kexec_jump_preserved_now();
+	if (preserved)
+		preserved->next_number = attempt->next_number;
+}
+
 /**
  * kexec_jump_enter_peer - jump, and come back
  * @attempt:	all steps have been entered; says afterwards how it came back
@@ -148,6 +161,7 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	kexec_jump_describe(jump);
 	header->peer_status = KEXEC_JUMP_PEER_ALIVE;
 	header->state = KEXEC_JUMP_AWAY;
+	ask_for_next(attempt);
 	machine_kexec(attempt->image);
 	attempt->processor_saved = false;
 	attempt->from_image = header->state == KEXEC_JUMP_IMAGE;
@@ -159,6 +173,7 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 		return;
 	}
 
+	attempt->next_number = header->next_number;
 	jump->peer_preserved = jump->next_entry != 0;
 	if (jump->next_entry)
 		jump->entry = jump->next_entry;

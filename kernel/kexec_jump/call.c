@@ -23,6 +23,19 @@
 #include <linux/rcupdate.h>
 #include <linux/stop_machine.h>
 
+static bool in_another_window(const struct kexec_jump *jump, u64 addr)
+{
+	unsigned int n;
+
+	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
+		const struct kimage *image = kexec_jump_image(n);
+
+		if (image && image->jump != jump && kexec_jump_in_window(image->jump, addr))
+			return true;
+	}
+	return false;
+}
+
 /**
  * kexec_jump_check_call - can an image be called while devices are at work?
  * @jump:	its window is backed, its entry has been checked
@@ -34,9 +47,7 @@
  */
 int kexec_jump_check_call(struct kexec_jump *jump)
 {
-	const struct kexec_jump *loaded;
 	unsigned long pfn;
-	bool own = false;
 	void *entry;
 
 	if (!jump->no_devices)
@@ -51,10 +62,8 @@ int kexec_jump_check_call(struct kexec_jump *jump)
 	xa_for_each(&jump->backup, pfn, entry) {
 		if (xa_to_value(entry) == pfn)
 			continue;
-		loaded = kexec_jump_loaded();
-		if (loaded && loaded != jump)
-			own = kexec_jump_in_window(loaded, PFN_PHYS(pfn));
-		pr_err("window: the page at %#llx %s\n", (u64)PFN_PHYS(pfn), own ?
+		pr_err("window: the page at %#llx %s\n", (u64)PFN_PHYS(pfn),
+		       in_another_window(jump, PFN_PHYS(pfn)) ?
 		       "belongs to what is loaded now; unload it first (kexec -u)" :
 		       "is in use and cannot be moved, so devices must not be at work meanwhile; choose another address");
 		break;

@@ -311,16 +311,23 @@ static void clear_crash_notes(void)
 #endif
 }
 
-/* What belongs to the peer is not to be saved. */
-static void leave_out_peer(struct kexec_jump *jump)
+/* What belongs to the peer, or to others, is not to be saved. */
+static void leave_out_peers(void)
 {
 	struct description *d = &description;
-	unsigned long pfn, n;
+	unsigned long pfn;
+	unsigned int n;
 	void *entry;
 
-	xa_for_each(&jump->backup, pfn, entry)
-		if (xa_to_value(entry) < d->nr_pfns)
-			__clear_bit(xa_to_value(entry), d->bitmap);
+	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
+		struct kimage *image = kexec_jump_image(n);
+
+		if (!image)
+			continue;
+		xa_for_each(&image->jump->backup, pfn, entry)
+			if (xa_to_value(entry) < d->nr_pfns)
+				__clear_bit(xa_to_value(entry), d->bitmap);
+	}
 	for (n = 0; kexec_jump_shared_page(n, &pfn); n++)
 		if (pfn < d->nr_pfns)
 			__clear_bit(pfn, d->bitmap);
@@ -344,7 +351,7 @@ void kexec_jump_describe(struct kexec_jump *jump)
 	arch_kexec_jump_point_out_cpu(true);
 	bitmap_zero(d->bitmap, d->nr_pfns);
 	swsusp_visit_saveable_pages(mark_to_save, NULL);
-	leave_out_peer(jump);
+	leave_out_peers();
 	header->description = kexec_jump_list_address(&d->list);
 	header->elf_pages = PFN_DOWN(d->elf_bytes);
 	header->nr_pfns = d->nr_pfns;

@@ -62,6 +62,8 @@ extern struct mutex kexec_jump_lock;
  * @peer_died:	the peer came back because it panicked, or by an exception
  * @peer_panicked: it is a kernel that panicked
  * @from_image:	this kernel came back from an image of it
+ * @next_number: the peer that is to run next: before the jump, which one this kernel
+ *		asks for where it jumps back to; after it, what the peer asked for. 0: none
  */
 struct kexec_jump_attempt {
 	struct kimage *image;
@@ -72,6 +74,7 @@ struct kexec_jump_attempt {
 	bool peer_died;
 	bool peer_panicked;
 	bool from_image;
+	u32 next_number;
 };
 
 unsigned int kexec_jump_nr_steps(void);
@@ -143,8 +146,23 @@ struct kexec_jump *kexec_jump_create(unsigned long entry);
 int kexec_jump_prepare(struct kexec_jump *jump);
 void kexec_jump_complete(struct kexec_jump *jump);
 void kexec_jump_destroy(struct kexec_jump *jump);
-struct kexec_jump *kexec_jump_loaded(void);
 int kexec_jump_hold(bool hold);
+
+static inline bool kexec_jump_image_held(const struct kimage *image)
+{
+	return image->jump->held;
+}
+
+/* --- names.c --- */
+const char *kexec_jump_chosen(void);
+int kexec_jump_choose(const char *name);
+struct kimage *kexec_jump_image(unsigned int n);
+struct kexec_jump *kexec_jump_loaded(void);
+void kexec_jump_name_next(struct kexec_jump_attempt *attempt);
+void kexec_jump_tell_names(struct kexec_jump *jump);
+struct kimage *kexec_jump_next(const struct kexec_jump_attempt *attempt);
+void kexec_jump_unload(const struct kimage *image);
+ssize_t kexec_jump_list_peers(char *buf);
 
 /* --- unfinished.c --- */
 struct kexec_jump *kexec_jump_take_unfinished(void);
@@ -179,6 +197,9 @@ void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt);
 int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt);
 void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt);
+
+/* --- dead_peer.c --- */
+void kexec_jump_reset_devices(bool stopped_before);
 
 /* --- call.c --- */
 static inline bool kexec_jump_is_call(const struct kimage *image)
@@ -229,10 +250,23 @@ void kexec_jump_forget_preserved(void);
 #else
 
 /* The architecture does all of it in machine_kexec(). */
+static inline bool kexec_jump_image_held(const struct kimage *image) { return false; }
+static inline void kexec_jump_name_next(struct kexec_jump_attempt *attempt) { }
+static inline void kexec_jump_unload(const struct kimage *image)
+{
+	kimage_free(xchg(&kexec_image, NULL));
+}
+
+static inline struct kimage *kexec_jump_next(const struct kexec_jump_attempt *attempt)
+{
+	return NULL;
+}
+
 static inline int kexec_jump_check_target(struct kimage *image) { return 0; }
 static inline int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt) { return 0; }
 static inline void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt) { }
 static inline void kexec_jump_describe_cpus(void) { }
+static inline void kexec_jump_reset_devices(bool stopped_before) { }
 static inline int arch_kexec_jump_hold_cpus(void) { return 0; }
 static inline int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt) { return 0; }
 static inline void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt) { }

@@ -10,9 +10,9 @@
  *	kexec_load(2) was called with KEXEC_LOAD_MORE and another call has to
  *	follow. Belongs to the address space that made the call (unfinished.c).
  * loaded
- *	The image is kexec_image->jump. Every page the jump needs is allocated,
- *	the trampoline and the header are written. header->state is
- *	KEXEC_JUMP_RUNNING: this kernel runs.
+ *	The image is kexec_image, or one that has a name (names.c). Every page the
+ *	jump needs is allocated, the trampoline and the header are written.
+ *	header->state is KEXEC_JUMP_RUNNING: this kernel runs.
  * away
  *	KEXEC_JUMP_AWAY. The peer has the machine. Nothing of this kernel is
  *	touched but the jump page, which resumes it, and by the peer the last
@@ -143,39 +143,6 @@ void kexec_jump_destroy(struct kexec_jump *jump)
 }
 
 /**
- * kexec_jump_loaded - the jump of the loaded image
- *
- * Under kexec_jump_lock, or the kexec lock, while it is used.
- *
- * Return: the jump, or NULL if no image that preserves the context is loaded.
- */
-struct kexec_jump *kexec_jump_loaded(void)
-{
-	const struct kimage *image = READ_ONCE(kexec_image);
-
-	return image && image->preserve_context ? image->jump : NULL;
-}
-
-/**
- * kexec_jump_held - is an image loaded that nobody is to jump to?
- *
- * Process context.
- *
- * Return: whether there is one, and it is held.
- */
-bool kexec_jump_held(void)
-{
-	const struct kexec_jump *jump;
-	bool held;
-
-	mutex_lock(&kexec_jump_lock);
-	jump = kexec_jump_loaded();
-	held = jump && jump->held;
-	mutex_unlock(&kexec_jump_lock);
-	return held;
-}
-
-/**
  * kexec_jump_hold - hold the loaded image, or let it go
  * @hold:	nobody is to jump to it
  *
@@ -211,23 +178,27 @@ int kexec_jump_hold(bool hold)
 static int memory_changes(struct notifier_block *block, unsigned long action, void *arg)
 {
 	const struct memory_notify *memory = arg;
-	struct kexec_jump *jump;
-	bool needed;
+	u64 start = PFN_PHYS(memory->start_pfn);
+	bool needed = false;
+	unsigned int n;
 
 	if (action != MEM_GOING_OFFLINE && action != MEM_ONLINE)
 		return NOTIFY_OK;
 	mutex_lock(&kexec_jump_lock);
-	jump = kexec_jump_loaded();
-	if (jump && action == MEM_ONLINE)
-		jump->outgrown = true;
-	needed = jump && action == MEM_GOING_OFFLINE && kexec_jump_ranges_touch(&jump->window,
-						 PFN_PHYS(memory->start_pfn),
-						 PFN_PHYS(memory->start_pfn + memory->nr_pages));
+	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
+		struct kimage *image = kexec_jump_image(n);
+
+		if (image && action == MEM_ONLINE)
+			image->jump->outgrown = true;
+		else if (image)
+			needed |= kexec_jump_ranges_touch(&image->jump->window, start,
+							  start + PFN_PHYS(memory->nr_pages));
+	}
 	mutex_unlock(&kexec_jump_lock);
 	if (!needed)
 		return NOTIFY_OK;
-	pr_notice("memory at %#llx stays online: it is in the window of the loaded image (kexec -u unloads it)\n",
-		  (u64)PFN_PHYS(memory->start_pfn));
+	pr_notice("memory at %#llx stays online: it is in the window of a loaded image (kexec -u, or kjump unload, unloads it)\n",
+		  start);
 	return NOTIFY_BAD;
 }
 

@@ -10,7 +10,6 @@
 #include "internal.h"
 
 #include <linux/delay.h>
-#include <linux/device.h>
 #include <linux/export.h>
 #include <linux/freezer.h>
 #include <linux/irqflags.h>
@@ -18,7 +17,6 @@
 #include <linux/kexec_jump_base.h>
 #include <linux/nmi.h>
 #include <linux/notifier.h>
-#include <linux/pci.h>
 #include <linux/pm.h>
 #include <linux/reboot.h>
 #include <linux/sched/clock.h>
@@ -193,58 +191,10 @@ static int late_devices_enter(struct kexec_jump_attempt *attempt)
 	return dpm_suspend_end(PMSG_FREEZE);
 }
 
-/*
- * A kernel that panics stops the DMA of its devices before its memory goes. Where bus
- * mastering cannot be switched off, it means nothing that it is on. All devices at once,
- * as resets take long; not by pci_clear_master(), which would have drivers resume without.
- */
-static void stop_dma_of_dead_peer(bool stopped_before)
-{
-#ifdef CONFIG_PCI
-	struct pci_dev *dev = NULL;
-	u16 before, after;
-
-	for_each_pci_dev(dev) {
-		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
-			continue;
-		pci_read_config_word(dev, PCI_COMMAND, &before);
-		if (PCI_POSSIBLE_ERROR(before) || !(before & PCI_COMMAND_MASTER))
-			continue;
-		pci_write_config_word(dev, PCI_COMMAND, before & ~PCI_COMMAND_MASTER);
-		pci_read_config_word(dev, PCI_COMMAND, &after);
-		if (stopped_before && !(after & PCI_COMMAND_MASTER))
-			pci_err(dev, "went on with DMA after its user died: memory may be damaged\n");
-	}
-#endif
-}
-
-/*
- * A peer that died left its devices as they were, with its DMA addresses in
- * them. Their DMA is off, and resuming switches it on again, often before the
- * driver resets the device: let them forget first.
- */
-static void reset_devices_of_dead_peer(void)
-{
-#ifdef CONFIG_PCI
-	struct pci_dev *dev = NULL;
-
-	for_each_pci_dev(dev) {
-		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
-			continue;
-		device_lock(&dev->dev);
-		if (__pci_reset_function_locked(dev))
-			pci_dbg(dev, "cannot be reset after its user died\n");
-		device_unlock(&dev->dev);
-	}
-#endif
-}
-
 static void late_devices_leave(struct kexec_jump_attempt *attempt)
 {
-	if (attempt->peer_died) {
-		stop_dma_of_dead_peer(attempt->peer_panicked);
-		reset_devices_of_dead_peer();
-	}
+	if (attempt->peer_died)
+		kexec_jump_reset_devices(attempt->peer_panicked);
 	dpm_resume_start(attempt->message);
 }
 
@@ -414,43 +364,82 @@ static int reason_to_stop(const struct step *step)
 	return 0;
 }
 
-/*
- * Walk down the steps, into the peer if none of them objects, and up again.
- * Returns how the attempt ended and leaves the details in the report.
- */
-static int run_sequence(struct kexec_jump_attempt *attempt)
+/* Walk down the steps. @entered says how far; the report, where that ended if it did. */
+static int walk_down(struct kexec_jump_attempt *attempt, unsigned int *entered)
 {
 	struct kexec_jump_report *report = &kexec_jump_report;
-	unsigned int entered = 0;
 	int error = 0;
 
-	while (entered < ARRAY_SIZE(steps)) {
-		const struct step *step = &steps[entered];
+	while (*entered < ARRAY_SIZE(steps)) {
+		const struct step *step = &steps[*entered];
 
-		error = enter_step(entered, attempt);
+		error = enter_step(*entered, attempt);
 		if (!error) {
-			entered++;
+			(*entered)++;
 			error = reason_to_stop(step);
 			report->test = !error && stopped_by_test(step);
 		}
 		if (error || report->test) {
 			report->step = step->name;
+			attempt->message = report->test ? PMSG_THAW : PMSG_RECOVER;
 			break;
 		}
 	}
+	return error;
+}
 
-	if (report->step) {
-		attempt->message = report->test ? PMSG_THAW : PMSG_RECOVER;
-	} else {
-		kexec_jump_enter_peer(attempt);
-		attempt->message = PMSG_RESTORE;
-		attempt->jumped = true;
-		report->jumps++;
-		events_check_enabled = false;
-	}
+static void walk_up(struct kexec_jump_attempt *attempt, unsigned int *entered,
+		    unsigned int to)
+{
+	while (*entered > to)
+		leave_step(--*entered, attempt);
+}
 
-	while (entered > 0)
-		leave_step(--entered, attempt);
+/* Between two peers the steps stay that have nothing to do with the image. */
+static unsigned int nr_steps_that_stay(void)
+{
+	unsigned int i = 0;
+
+	while (i < ARRAY_SIZE(steps) && steps[i].enter != kexec_jump_memory_enter)
+		i++;
+	return i;
+}
+
+/*
+ * Walk down the steps, into the peer if none of them objects, and up again; down once
+ * more if that peer wants another one to run. Returns how the attempt ended and leaves
+ * the details in the report.
+ */
+static int run_sequence(struct kexec_jump_attempt *attempt)
+{
+	struct kexec_jump_report *report = &kexec_jump_report;
+	struct kimage *next;
+	unsigned int entered = 0;
+	int error;
+
+	do {
+		attempt->jumped = false;
+		error = walk_down(attempt, &entered);
+		next = NULL;
+		if (!report->step) {
+			kexec_jump_enter_peer(attempt);
+			attempt->message = PMSG_RESTORE;
+			attempt->jumped = true;
+			report->jumps++;
+			events_check_enabled = false;
+			next = kexec_jump_next(attempt);
+		}
+		if (!next)
+			break;
+		walk_up(attempt, &entered, nr_steps_that_stay());
+		attempt->image = next;
+		attempt->next_number = 0;
+		error = kexec_jump_check_target(next);
+		if (error)
+			report->step = "check";
+	} while (!error);
+
+	walk_up(attempt, &entered, 0);
 	return error;
 }
 
@@ -465,13 +454,13 @@ bool kexec_jump_in_progress(void)
 }
 
 /**
- * kexec_jump_execute - jump to the peer and come back
+ * kexec_jump_execute - jump to the peer, to others if it says so, and come back
  * @image:	the loaded context-preserving image
  *
  * Called by reboot(2) in process context with the sleep lock and the kexec
  * lock held. When it returns, the system runs as before the call, whatever the
- * result; only if the peer has died, or this kernel was resumed from an image,
- * @image is freed, as there is nothing left to jump to.
+ * result; only if the peer has died its image is freed, or, if this kernel was resumed
+ * from an image, those of all peers, as there is nothing left to jump to.
  *
  * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held,
  * -EBUSY if a wakeup event was pending or hibernation is going on, -EOWNERDEAD if
@@ -484,7 +473,7 @@ int kexec_jump_execute(struct kimage *image)
 	struct kexec_jump_attempt attempt = { .image = image };
 	int error;
 
-	if (kexec_jump_held()) {
+	if (kexec_jump_image_held(image)) {
 		pr_notice("not jumped: the loaded image is held (/sys/kernel/kexec_jump/held)\n");
 		return -EINVAL;
 	}
@@ -497,6 +486,7 @@ int kexec_jump_execute(struct kimage *image)
 	report->peer_died = false;
 	memset(step_ns, 0, sizeof(step_ns));
 
+	kexec_jump_name_next(&attempt);
 	error = kexec_jump_check_target(image);
 	if (error) {
 		report->step = "check";
@@ -521,11 +511,11 @@ int kexec_jump_execute(struct kimage *image)
 	if (report->peer_died) {
 		pr_err("the peer died: %s\n", report->peer_message);
 		pr_err("its image is unloaded, load one again to jump\n");
-		kimage_free(xchg(&kexec_image, NULL));
+		kexec_jump_unload(attempt.image);
 		error = -EOWNERDEAD;
 	} else if (report->from_image) {
 		pr_info("resumed from an image; the peer was not part of it and is unloaded\n");
-		kimage_free(xchg(&kexec_image, NULL));
+		kexec_jump_unload(NULL);
 	} else if (error) {
 		pr_err("not jumped: step %s: error %d\n", report->step, error);
 	} else if (kexec_jump_is_call(image)) {

@@ -9,6 +9,7 @@
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/math64.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/time64.h>
 
@@ -103,6 +104,32 @@ static ssize_t show_image_window(char *buf)
 				  jump->window.nr) : 0;
 }
 
+static ssize_t show_peer(char *buf)
+{
+	return sysfs_emit(buf, "%s\n", kexec_jump_chosen());
+}
+
+static ssize_t store_peer(struct kobject *kobj, struct kobj_attribute *attr,
+			  const char *buf, size_t count)
+{
+	char name[KEXEC_JUMP_NAME_LEN + 1];
+	int error;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	/* One that is too long stays so. */
+	strscpy(name, buf, sizeof(name));
+	mutex_lock(&kexec_jump_lock);
+	error = kexec_jump_choose(strim(name));
+	mutex_unlock(&kexec_jump_lock);
+	return error ? error : count;
+}
+
+static ssize_t show_peers(char *buf)
+{
+	return kexec_jump_list_peers(buf);
+}
+
 static ssize_t show_held(char *buf)
 {
 	const struct kexec_jump *jump = kexec_jump_loaded();
@@ -158,6 +185,8 @@ JUMP_ATTRIBUTE(confined_to, 0400);
 JUMP_ATTRIBUTE(image_entry, 0400);
 JUMP_ATTRIBUTE(image_window, 0400);
 JUMP_ATTRIBUTE_RW(held, 0600, store_held);
+JUMP_ATTRIBUTE_RW(peer, 0600, store_peer);
+JUMP_ATTRIBUTE(peers, 0444);
 #endif
 
 static const struct attribute * const attributes[] = {
@@ -171,6 +200,8 @@ static const struct attribute * const attributes[] = {
 	&image_entry_attribute.attr.attr,
 	&image_window_attribute.attr.attr,
 	&held_attribute.attr.attr,
+	&peer_attribute.attr.attr,
+	&peers_attribute.attr.attr,
 #endif
 	NULL
 };

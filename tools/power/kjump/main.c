@@ -12,7 +12,8 @@ static const struct verb {
 	const char *summary;
 } verbs[] = {
 	{ "load", verb_load, "", "load the second kernel, the peer" },
-	{ "switch", verb_switch, "", "jump to the peer" },
+	{ "unload", verb_unload, "[NAME]", "unload the peer, or one that has a name" },
+	{ "switch", verb_switch, "[NAME]", "jump to the peer, or to one that has a name" },
 	{ "back", verb_back, "", "in the peer: jump back" },
 	{ "serve", verb_serve, "", "in the peer: do what the first kernel asks for" },
 	{ "save", verb_save, "TARGET", "in the peer: save the first kernel" },

@@ -68,16 +68,22 @@ uint64_t meminfo_bytes(const char *key)
 	return kb * KB;
 }
 
-/* Memory kept for the peer is in no image of this kernel. */
-static uint64_t memory_of_peer(void)
+/* Memory kept for peers is in no image of this kernel. */
+static uint64_t memory_of_peers(void)
 {
-	char *window = jump_file("image_window"), *line, *rest = window;
-	unsigned long long start, end;
+	char *window = jump_file("image_window"), *peers = jump_file("peers");
+	char *line, *rest = window;
+	unsigned long long start, end, kb;
 	uint64_t size = 0;
 
 	while ((line = strsep(&rest, "\n")))
 		if (sscanf(line, "%llx-%llx", &start, &end) == 2)
 			size += end + 1 - start;
+	rest = peers;
+	while ((line = strsep(&rest, "\n")))
+		if (sscanf(line, "%*s %*s %llu", &kb) == 1)
+			size += kb * KB;
+	free(peers);
 	free(window);
 	return size;
 }
@@ -85,7 +91,7 @@ static uint64_t memory_of_peer(void)
 uint64_t memory_in_use(void)
 {
 	uint64_t all = machine_ram_size();
-	uint64_t unused = meminfo_bytes("MemFree:") + memory_of_peer();
+	uint64_t unused = meminfo_bytes("MemFree:") + memory_of_peers();
 
 	if (!all)
 		all = meminfo_bytes("MemTotal:");

@@ -47,6 +47,58 @@ uint64_t jump_number(const char *name)
 	return n;
 }
 
+static const char *chosen;
+
+static int choose(const char *name)
+{
+	int fd = open(KEXEC_JUMP_SYSFS "peer", O_WRONLY | O_CLOEXEC);
+	int error = fd < 0 ? errno : 0;
+
+	if (!error && dprintf(fd, "%s\n", name) < 0)
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (error == ENOENT && !*name)
+		error = 0;
+	if (error == ENOENT)
+		return fail(KJ_FAILED, "this kernel has one peer, which has no name");
+	if (error == EINVAL)
+		return fail(KJ_USAGE,
+			    "\"%s\" is no name: up to 15 letters, digits, dots, dashes and underscores, the first one a letter or digit",
+			    name);
+	return error ? fail(KJ_FAILED, "peer %s: %s", name, strerror(error)) : KJ_OK;
+}
+
+int peer_choose(const char *name)
+{
+	chosen = name;
+	/* A line of text has an end, and what is behind it would not be looked at. */
+	if (name && (!*name || strchr(name, '\n')))
+		return fail(KJ_USAGE, "\"%s\" is no name", name);
+	return choose(name ? name : "");
+}
+
+int peer_choose_again(void)
+{
+	return chosen ? choose(chosen) : KJ_OK;
+}
+
+char *peers_in_state(const char *state)
+{
+	char *peers = jump_file("peers"), *line, *rest = peers, *names = xasprintf("%s", "");
+
+	while ((line = strsep(&rest, "\n"))) {
+		char *before = names, name[32], is[32];
+
+		if (sscanf(line, "%31s %31s", name, is) != 2 || (state && strcmp(is, state)))
+			continue;
+		names = xasprintf("%s%s%s", before, *before ? " " : "", name);
+		free(before);
+	}
+	free(peers);
+	return names;
+}
+
 bool jump_loaded(void)
 {
 	return jump_number("image_entry");
@@ -63,13 +115,31 @@ bool jump_was_resumed(void)
 
 void jump_hold(bool hold)
 {
-	int fd = open(KEXEC_JUMP_SYSFS "held", O_WRONLY | O_CLOEXEC);
+	int fd;
+
+	/* Nobody jumps by chance to one that has a name. */
+	if (chosen)
+		return;
+	fd = open(KEXEC_JUMP_SYSFS "held", O_WRONLY | O_CLOEXEC);
 
 	/* That nothing is loaded, or is being loaded, comes out at the jump. */
 	if (fd < 0 || write(fd, hold ? "1" : "0", 1) < 0)
 		errno = 0;
 	if (fd >= 0)
 		close(fd);
+}
+
+int peer_none(void)
+{
+	char *names;
+
+	if (!chosen)
+		return fail(KJ_NONE, "nothing to jump to is loaded; kjump load does that");
+	names = peers_in_state(NULL);
+	fail(KJ_NONE, "no peer %s is loaded; there is %s", chosen,
+	     *names ? names : "none with a name");
+	free(names);
+	return KJ_NONE;
 }
 
 static int not_jumped(int error)
@@ -82,7 +152,7 @@ static int not_jumped(int error)
 	else if (error == EPERM)
 		rc = fail(KJ_FAILED, "only root may jump");
 	else if (error == EINVAL && !jump_loaded())
-		rc = fail(KJ_NONE, "nothing to jump to is loaded; see kjump load --help");
+		rc = peer_none();
 	else
 		rc = fail(KJ_FAILED, "the jump failed: %s (last: %s; the kernel log says more)",
 			  strerror(error), last);

@@ -25,6 +25,19 @@ int kexec_load_call(unsigned long entry, unsigned long nr_segments,
 		    const struct kexec_segment *segments, unsigned long flags);
 void kexec_unload(void);
 
+/*
+ * Several peers can be loaded, each with a name: from now on all else here, and whatever
+ * this process starts, means the one of that name; NULL: the one without. It need not be
+ * loaded.
+ */
+int peer_choose(const char *name);
+/* Again, in a process that was forked. */
+int peer_choose_again(void);
+/* Say that what was chosen is not loaded. KJ_NONE */
+int peer_none(void);
+/* The names of peers that are in that state, as the kernel calls it; NULL: in any. To be freed. */
+char *peers_in_state(const char *state);
+
 /* A file of /sys/kernel/kexec_jump, "" if it is not there. To be freed. */
 char *jump_file(const char *name);
 bool jump_supported(void);

@@ -19,6 +19,10 @@ int run_kexec(const char *what, char **argv)
 		return fail(KJ_FAILED, "%s: %s", argv[0], strerror(errno));
 	if (!child) {
 		dup2(STDERR_FILENO, STDOUT_FILENO);
+		if (peer_choose_again()) {
+			fprintf(stderr, "%s\n", fail_text());
+			_exit(127);
+		}
 		execv(argv[0], argv);
 		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);

@@ -85,5 +85,7 @@ int peer_check_room(const char *path);
  * again (@back_first: after having jumped back), until it leaves the machine to this one.
  */
 int peer_serve(bool back_first);
+/* The same after having let another peer run: the first kernel sees to it. */
+int peer_pass_on(const char *name);
 
 #endif

@@ -37,13 +37,20 @@ static int load_way_back(void)
 			    strerror(-error)) : KJ_OK;
 }
 
-static int go_back(void)
+/* Or, through the first kernel, to another peer. */
+static int go_back(const char *to)
 {
 	int rc = load_way_back();
 
 	if (!rc)
 		rc = saved_disown();
-	return rc ? rc : jump();
+	if (!rc && to)
+		rc = peer_choose(to);
+	if (!rc)
+		rc = jump();
+	if (to)
+		peer_choose(NULL);
+	return rc;
 }
 
 /* --- doing it ----------------------------------------------------------- */
@@ -193,7 +200,7 @@ static bool serve_once(void)
 static int go_back_at_last(void)
 {
 	for (;;) {
-		int rc = go_back();
+		int rc = go_back(NULL);
 
 		if (!rc || rc == KJ_NONE || rc == KJ_REFUSED)
 			return rc;
@@ -203,7 +210,7 @@ static int go_back_at_last(void)
 	}
 }
 
-int peer_serve(bool back_first)
+static int serve_from(bool back_first, const char *to)
 {
 	int rc = need_jump_support();
 
@@ -211,7 +218,7 @@ int peer_serve(bool back_first)
 		rc = fail(KJ_NONE,
 			  "this kernel was not jumped to: nobody to serve or to go back to");
 	if (!rc && back_first)
-		rc = go_back();
+		rc = go_back(to);
 
 	while (!rc && serve_once())
 		rc = go_back_at_last();
@@ -219,4 +226,14 @@ int peer_serve(bool back_first)
 	if (!rc)
 		jump_hold(false);
 	return rc;
+}
+
+int peer_serve(bool back_first)
+{
+	return serve_from(back_first, NULL);
+}
+
+int peer_pass_on(const char *name)
+{
+	return serve_from(true, name);
 }

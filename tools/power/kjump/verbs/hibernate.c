@@ -41,6 +41,20 @@ static const char hibernate_help[] =
 	"  --reboot     reboot instead of powering off\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
+/* What runs in a peer is in no image, and gone when the machine is off. */
+static int check_peers(void)
+{
+	char *names = peers_in_state("preserved");
+	int rc = KJ_OK;
+
+	if (*names)
+		rc = fail(KJ_REFUSED,
+			  "what runs in peers that have a name would be lost: %s; end it there and unload them (kjump unload NAME)",
+			  names);
+	free(names);
+	return rc;
+}
+
 int verb_hibernate(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -87,6 +101,8 @@ int verb_hibernate(int argc, char **argv)
 		rc = device_on_hardware(device);
 	if (!rc)
 		rc = need_view();
+	if (!rc)
+		rc = check_peers();
 	if (!rc && !machine_ram_loadable())
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "

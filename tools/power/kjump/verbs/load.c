@@ -2,6 +2,7 @@
 /* kjump load */
 #include "common/cli.h"
 #include "common/conf.h"
+#include "peer/kexec.h"
 #include "peer/peer.h"
 #include "verbs/verbs.h"
 
@@ -12,11 +13,12 @@ enum {
 	OPT_APPEND,
 	OPT_COMMAND_LINE,
 	OPT_READY,
+	OPT_NAME,
 };
 
 static const char load_help[] =
 	"kjump load [--kernel=FILE] [--initrd=FILE] [--window=SIZE] [--append=WORDS]\n"
-	"           [--command-line=WORDS] [--ready]\n\n"
+	"           [--command-line=WORDS] [--name=NAME] [--ready]\n\n"
 	"Load the second kernel, the peer, to jump to later. What was loaded before stays\n"
 	"if this fails.\n\n"
 	"  --kernel   default: kernel= in /etc/kjump.conf, /boot/bzImage, or this kernel's\n"
@@ -28,6 +30,7 @@ static const char load_help[] =
 	"  --append   more words for its command line\n"
 	"  --command-line\n"
 	"             what it is told of the machine, instead of this kernel's own words\n"
+	"  --name     one more peer, besides others; kjump switch NAME jumps to it\n"
 	"  --ready    also boot it and come back, so that later jumps are fast\n";
 
 static int make_ready(void)
@@ -53,9 +56,11 @@ int verb_load(int argc, char **argv)
 		{ "window", required_argument, NULL, OPT_WINDOW },
 		{ "append", required_argument, NULL, OPT_APPEND },
 		{ "command-line", required_argument, NULL, OPT_COMMAND_LINE },
+		{ "name", required_argument, NULL, OPT_NAME },
 		{ "ready", no_argument, NULL, OPT_READY },
 		{ NULL }
 	};
+	const char *name = NULL;
 	bool ready = false;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
@@ -71,6 +76,8 @@ int verb_load(int argc, char **argv)
 			conf.append = optarg;
 		else if (c == OPT_COMMAND_LINE)
 			conf.command_line = optarg;
+		else if (c == OPT_NAME)
+			name = optarg;
 		else if (c == OPT_READY)
 			ready = true;
 		else if (c == OPT_WINDOW && (!parse_size(optarg, &conf.window) ||
@@ -80,6 +87,8 @@ int verb_load(int argc, char **argv)
 	rc = check_arguments(argc, argv, "");
 	if (!rc)
 		rc = need_jump_support();
+	if (!rc && name)
+		rc = peer_choose(name);
 	if (!rc)
 		rc = peer_load(&conf);
 	if (!rc && ready)

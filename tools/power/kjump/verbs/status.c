@@ -127,7 +127,7 @@ static int visit(void *ctx, const char *path)
 /* --- this kernel -------------------------------------------------------- */
 
 /* How a fact is shown to programs; null where it is not known, as what only root may see. */
-enum shape { YES_OR_NO, NUMBER, TEXT, ADDRESS, RANGES };
+enum shape { YES_OR_NO, NUMBER, TEXT, ADDRESS, RANGES, PEERS };
 
 static const struct {
 	const char *file, *text;
@@ -139,6 +139,7 @@ static const struct {
 	{ "image_entry", "loaded, entry", ADDRESS },
 	{ "image_window", "loaded, window", RANGES },
 	{ "held", "loaded, held", YES_OR_NO },
+	{ "peers", "peers with names", PEERS },
 	{ "jumps", "jumps", NUMBER },
 	{ "last", "last jump", TEXT },
 	{ "shared_size", "shared memory", NUMBER },
@@ -161,6 +162,29 @@ static void put_ranges(char *text)
 	fputs(*before == '[' ? "[]" : "]", stdout);
 }
 
+/* A name, its state, and for those of this kernel the size of the window in kB. */
+static void put_peers(char *text)
+{
+	const char *before = "[";
+	char *line, *rest = text, name[32], state[32];
+	unsigned long long kb;
+
+	while ((line = strsep(&rest, "\n"))) {
+		int n = sscanf(line, "%31s %31s %llu", name, state, &kb);
+
+		if (n < 2)
+			continue;
+		printf("%s{\"name\": \"%s\", \"state\": \"%s\", \"window_bytes\": ", before,
+		       name, state);
+		if (n > 2)
+			printf("%llu}", kb * KB);
+		else
+			fputs("null}", stdout);
+		before = ", ";
+	}
+	fputs(*before == '[' ? "[]" : "]", stdout);
+}
+
 static void put_fact(const char *file, enum shape shape)
 {
 	char *path = xasprintf(KEXEC_JUMP_SYSFS "%s", file), *value = read_text(path);
@@ -173,6 +197,8 @@ static void put_fact(const char *file, enum shape shape)
 		printf("%llu", strtoull(value, NULL, 0));
 	else if (shape == RANGES)
 		put_ranges(value);
+	else if (shape == PEERS)
+		put_peers(value);
 	else if (shape == ADDRESS && !strtoull(value, NULL, 0))
 		fputs("null", stdout);
 	else

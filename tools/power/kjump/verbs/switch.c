@@ -10,9 +10,10 @@
 #include <string.h>
 
 static const char switch_help[] =
-	"kjump switch\n\n"
+	"kjump switch [NAME]\n\n"
 	"Jump to the peer that kjump load has loaded, and leave it to its shell. Returns\n"
-	"when somebody jumps back there (kjump back).\n";
+	"when somebody jumps back there (kjump back). In a peer: let another one run, by its\n"
+	"name; kjump status lists them.\n";
 
 /*
  * Images that kjump save has made in the peer and did not mark: it died, or was left
@@ -42,22 +43,41 @@ static void disown_saved(const struct message *m)
 	free(ids);
 }
 
+static bool is_one_of(const char *name, const char *state)
+{
+	char *names = peers_in_state(state), *rest = names, *other;
+	bool found = false;
+
+	while ((other = strsep(&rest, " ")))
+		found |= !strcmp(other, name);
+	free(names);
+	return found;
+}
+
 int verb_switch(int argc, char **argv)
 {
 	static const struct option options[] = { { NULL } };
+	const char *name;
 	struct message m;
 	double begun;
 	int rc;
 
 	while (next_option(argc, argv, options, switch_help) >= 0)
 		;
-	rc = check_arguments(argc, argv, "");
+	rc = check_arguments(argc, argv, "[NAME]");
+	name = optind < argc ? argv[optind] : NULL;
+	if (!rc && name && is_one_of(name, "self"))
+		return fail(KJ_NONE, "%s is this kernel", name);
+	if (!rc && name && is_one_of(name, "other"))
+		return peer_pass_on(name);
 	if (!rc)
 		rc = need_jump_support();
+	if (!rc && name)
+		rc = peer_choose(name);
 	if (rc)
 		return rc;
 	if (!jump_loaded())
-		return fail(KJ_NONE, "nothing to jump to is loaded; kjump load does that");
+		return peer_none();
 	/* A peer without kjump does not read messages, and need not. */
 	rc = peer_message(&m, ACTION_SWITCH);
 	if (rc)

@@ -4,6 +4,7 @@
 #define KJUMP_VERBS_H
 
 int verb_load(int argc, char **argv);
+int verb_unload(int argc, char **argv);
 int verb_switch(int argc, char **argv);
 int verb_back(int argc, char **argv);
 int verb_serve(int argc, char **argv);

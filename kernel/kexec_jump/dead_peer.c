@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec jump: what the devices do that a dead peer had in use.
+ */
+#include "internal.h"
+
+#include <linux/device.h>
+#include <linux/pci.h>
+
+/*
+ * A kernel that panics stops the DMA of its devices before its memory goes. Where bus
+ * mastering cannot be switched off, it means nothing that it is on. All devices at once,
+ * as resets take long; not by pci_clear_master(), which would have drivers resume without.
+ */
+static void stop_dma(bool stopped_before)
+{
+#ifdef CONFIG_PCI
+	struct pci_dev *dev = NULL;
+	u16 before, after;
+
+	for_each_pci_dev(dev) {
+		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+			continue;
+		pci_read_config_word(dev, PCI_COMMAND, &before);
+		if (PCI_POSSIBLE_ERROR(before) || !(before & PCI_COMMAND_MASTER))
+			continue;
+		pci_write_config_word(dev, PCI_COMMAND, before & ~PCI_COMMAND_MASTER);
+		pci_read_config_word(dev, PCI_COMMAND, &after);
+		if (stopped_before && !(after & PCI_COMMAND_MASTER))
+			pci_err(dev, "went on with DMA after its user died: memory may be damaged\n");
+	}
+#endif
+}
+
+/*
+ * A peer that died left its devices as they were, with its DMA addresses in
+ * them. Their DMA is off, and resuming switches it on again, often before the
+ * driver resets the device: let them forget first.
+ */
+static void reset_functions(void)
+{
+#ifdef CONFIG_PCI
+	struct pci_dev *dev = NULL;
+
+	for_each_pci_dev(dev) {
+		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+			continue;
+		device_lock(&dev->dev);
+		if (__pci_reset_function_locked(dev))
+			pci_dbg(dev, "cannot be reset after its user died\n");
+		device_unlock(&dev->dev);
+	}
+#endif
+}
+
+/**
+ * kexec_jump_reset_devices - stop what a dead peer left running
+ * @stopped_before: it was to stop its DMA itself: say which device did not
+ *
+ * Process context, tasks frozen, devices suspended.
+ */
+void kexec_jump_reset_devices(bool stopped_before)
+{
+	stop_dma(stopped_before);
+	reset_functions();
+}
