@@ -8,7 +8,7 @@ import pytest
 
 from jumps import (BOTH, JUMP, SYSFS, Console, assemble, at_work, dmesg, fields, free_kb, load_command, load_ret,
                    load_way_back, put_file, result_of, sysfs)
-from images import NONE, OK, REFUSED, USAGE
+from images import NONE, OK, REFUSED, USAGE, resume
 from test_kjump_verbs import returns
 from test_peer_panic import PANIC
 
@@ -91,17 +91,17 @@ def test_ring(boot, variant):
 
 
 def test_each_is_alone(boot, variant):
-    """What one has in its memory is in no view of another; A's own memory is."""
+    """What one has in its memory is in no view of another, and in no image of A, which has no peers when it is resumed."""
     g = boot(variant, smp=1, memory="320M", disks=False, net=False, blank=400)
     # No text may be in a command, or it were in a shell's memory, too.
     marks = {name: f"{name} has this in its memory" for name in ("A", "red", "green")}
-    write = "echo '{}' | tr a-z n-za-m >/tmp/mark"
     rot13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 
     def mark(name):
-        g.run(write.format(marks[name].translate(rot13))).check()
+        g.run(f"echo '{marks[name].translate(rot13)}' | tr a-z n-za-m >/tmp/mark").check()
 
     mark("A")
+    free = free_kb(g)
     for name in "red", "green":
         stock_load(g, name)
         g.jump(named(name, "kjreboot"), to=name)
@@ -115,10 +115,22 @@ def test_each_is_alone(boot, variant):
             assert core.find(marks["A"].encode()) >= 0
             assert core.find(marks[other].encode()) < 0 and core.find(marks[name].encode()) < 0
         g.jump("kjreboot", to="A")
-    # What runs there would be in no image, either.
+    # What runs there would be lost.
     returns(g, "kjump hibernate --any-boot --force /dev/vdb", REFUSED,
             "would be lost: red green; .*kjump unload NAME")
     assert peers(g) == {"red": "preserved", "green": "preserved"}
+    # By hand, in one of them, it can be done.
+    g.jump("kjump switch red", to="red")
+    g.run("kjump save --force /dev/vdb", timeout=300).check()
+    g.power_off()
+    g = resume(boot, g, append="kjump.restore=/dev/vdb")
+    assert peers(g) == {} and sysfs(g, "image_entry") == "0x0"
+    assert g.run("cat /tmp/mark").out == marks["A"]
+    assert free - free_kb(g) < 4096
+    stock_load(g, "red")
+    g.jump(named("red", "kjreboot"), to="red")
+    load_way_back(g)
+    g.jump("kjreboot", to="A")
 
 
 def test_unloading(boot, variant, tmp_path):
