@@ -311,22 +311,42 @@ static void clear_crash_notes(void)
 #endif
 }
 
+/*
+ * Of the window what is exchanged holds memory of this kernel now, and the page it is
+ * exchanged with holds the peer's; the rest was claimed, and is the peer's. Its length
+ * does not matter: meanwhile the bit of the one page is where that of the other is.
+ */
+static void leave_out(struct kexec_jump *jump)
+{
+	struct description *d = &description;
+	unsigned long backup;
+	unsigned int i;
+	void *pfn;
+
+	xa_for_each(&jump->backs, backup, pfn)
+		__assign_bit(backup, d->bitmap, test_bit(xa_to_value(pfn), d->bitmap));
+	for (i = 0; i < jump->window.nr; i++) {
+		unsigned long start = PFN_DOWN(jump->window.range[i].start);
+
+		bitmap_clear(d->bitmap, start, PFN_DOWN(jump->window.range[i].end) - start);
+	}
+	xa_for_each(&jump->backs, backup, pfn)
+		__assign_bit(xa_to_value(pfn), d->bitmap,
+			     __test_and_clear_bit(backup, d->bitmap));
+}
+
 /* What belongs to the peer, or to others, is not to be saved. */
 static void leave_out_peers(void)
 {
 	struct description *d = &description;
 	unsigned long pfn;
 	unsigned int n;
-	void *entry;
 
 	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
 		struct kimage *image = kexec_jump_image(n);
 
-		if (!image)
-			continue;
-		xa_for_each(&image->jump->backup, pfn, entry)
-			if (xa_to_value(entry) < d->nr_pfns)
-				__clear_bit(xa_to_value(entry), d->bitmap);
+		if (image)
+			leave_out(image->jump);
 	}
 	for (n = 0; kexec_jump_shared_page(n, &pfn); n++)
 		if (pfn < d->nr_pfns)

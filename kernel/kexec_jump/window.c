@@ -228,30 +228,47 @@ static int check_list(const struct list_head *pages)
 	return 0;
 }
 
+/* Whether hardware has failed anywhere; then each page is asked. */
+static bool memory_failed(void)
+{
+	return IS_ENABLED(CONFIG_MEMORY_FAILURE) && atomic_long_read(&num_poisoned_pages);
+}
+
+static int check_window(const struct kexec_jump *jump)
+{
+	unsigned int i;
+	int error = 0;
+
+	for (i = 0; !error && i < jump->window.nr; i++)
+		error = check_pages(PFN_DOWN(jump->window.range[i].start),
+				    PFN_DOWN(jump->window.range[i].end));
+	return error;
+}
+
 /**
  * kexec_jump_recheck_window - is all the memory of a jump still there?
  * @jump:	loaded
  *
  * Process context. The trampoline goes through the window, what it is exchanged
- * with, and its own pages where no machine check is handled.
+ * with, and its own pages where no machine check is handled. What is claimed is the
+ * image's own: as long as no memory has failed it is there, and not looked at, so that
+ * a jump takes no longer if the window is large.
  *
  * Return: 0, or -EADDRNOTAVAIL with a message.
  */
 int kexec_jump_recheck_window(struct kexec_jump *jump)
 {
-	unsigned long pfn;
-	unsigned int i;
-	int error = 0;
-	void *entry;
+	unsigned long backup;
+	void *pfn;
+	int error;
 
-	for (i = 0; !error && i < jump->window.nr; i++)
-		error = check_pages(PFN_DOWN(jump->window.range[i].start),
-				    PFN_DOWN(jump->window.range[i].end));
+	error = memory_failed() ? check_window(jump) : 0;
 	error = error ?: check_list(&jump->control_pages) ?: check_list(&jump->map.pages);
 	if (error)
 		return error;
-	xa_for_each(&jump->backs, pfn, entry) {
-		error = check_pages(pfn, pfn + 1);
+	xa_for_each(&jump->backs, backup, pfn) {
+		error = check_pages(backup, backup + 1) ?:
+			check_pages(xa_to_value(pfn), xa_to_value(pfn) + 1);
 		if (error)
 			return error;
 	}
