@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from kjlab import kernel, tree, util
+from kjlab import kernel, timeline, tree, util
 from kjlab.echo import EchoServer
 from kjlab.guest import GuestError
 from kjlab.util import LAB, LabError
@@ -102,6 +102,38 @@ def test_memfill_takes_nearly_everything(boot):
     g = boot("i386", disks=False, net=False, memory="256M")
     kb = int(re.search(r"filled=(\d+) kB ok", g.run("memfill 0x1234", timeout=180).check().out)[1])
     assert kb > 150 << 10
+
+
+TRACE = """
+#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
+        kjreboot-103     [000] .....    10.000000: kexec_jump_step: tasks enter begin error=0
+        kjreboot-103     [000] .....    10.002000: kexec_jump_step: tasks enter end error=0
+        kjreboot-103     [000] .....    10.002000: kexec_jump_step: devices enter begin error=0
+   kworker/u8:3-55       [001] .....    10.003000: device_pm_callback_start: nvme 0000:00:03.0, parent: pci0000:00, bus [freeze]
+        kjreboot-103     [000] .....    10.004000: device_pm_callback_start: e1000 0000:00:05.0, parent: pci0000:00, bus [freeze]
+        kjreboot-103     [000] .....    10.006000: device_pm_callback_end: e1000 0000:00:05.0, err=0
+   kworker/u8:3-55       [001] .....    10.009000: device_pm_callback_end: nvme 0000:00:03.0, err=0
+        kjreboot-103     [000] .....    10.010000: kexec_jump_step: devices enter end error=0
+        kjreboot-103     [000] .....    10.010000: kexec_jump_step: devices leave begin error=0
+        kjreboot-103     [000] .....    10.010500: device_pm_callback_start: e1000 0000:00:05.0, parent: pci0000:00, bus [restore]
+        kjreboot-103     [000] .....    10.012500: device_pm_callback_end: e1000 0000:00:05.0, err=0
+        kjreboot-103     [000] .....    10.014000: kexec_jump_step: devices leave end error=0
+        kjreboot-103     [000] .....    10.014000: device_pm_callback_end: lost 0, err=0
+"""
+
+
+def test_timeline():
+    """What lab/bench draws: steps and devices, going and coming back; those at work at the same time count once."""
+    bars = timeline.bars(TRACE)
+    assert [(b.what, b.device, round(b.start, 3), round(b.end, 3), b.back) for b in bars] == [
+        ("tasks", False, 0, 2, False), ("devices", False, 2, 10, False), ("nvme 0000:00:03.0", True, 3, 9, False),
+        ("e1000 0000:00:05.0", True, 4, 6, False), ("devices", False, 10, 14, True),
+        ("e1000 0000:00:05.0", True, 10.5, 12.5, True)]
+    assert list(timeline.chosen(bars)) == [(False, "tasks"), (False, "devices"), (True, "nvme 0000:00:03.0"),
+                                           (True, "e1000 0000:00:05.0")]
+    assert abs(timeline.drivers_share(bars) - 8 / 14) < 1e-6
+    with pytest.raises(LabError, match="nothing was traced"):
+        timeline.bars("# tracer: nop")
 
 
 def test_config_is_checked():

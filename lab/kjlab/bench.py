@@ -15,12 +15,15 @@ import re
 import sys
 import time
 
-from . import bench_image, initramfs, kernel
+from . import bench_growth, bench_image, initramfs, kernel, packages
+from .bench_growth import HOST_REST_MB, host_available_mb
 from .guest import Guest, GuestError, host_tsc_khz
 from .util import BUILD, say
 
 ICOUNT = "shift=0,sleep=off"
 LOADS_MB = (32, 64, 128, 200)
+CONTENT_MB = 128
+LARGE_MB, LARGE_RAM_MB = (512, 1024, 2048, 4096), 7168
 WINDOWS_MB = (32, 512)
 CALLS = 10
 SWITCHES = 4
@@ -155,6 +158,25 @@ def measure_loads(s):
             s.results[name] = best_of(s, "tsctime " + stock_load(s, mb), "kexec -u")
 
 
+def measure_content(s):
+    """Loading, compared with a plain copy of the same; and a window of more than half of the memory."""
+    copy, load = f"copy {CONTENT_MB} MB in tmpfs", f"load {CONTENT_MB} MB of content, kload"
+    with s.rows(copy, load):
+        s.fresh(memory="1G", append="nokaslr")
+        s.run(f"mount -o remount,size=80% /tmp; dd if=/dev/urandom of=/tmp/data bs=1M count={CONTENT_MB} 2>/dev/null")
+        s.results[copy] = best_of(s, "tsctime dd if=/tmp/data of=/tmp/copy bs=1M", "rm /tmp/copy")
+        s.results[load] = best_of(s, f"tsctime kload -e 0x8000000 -s 0x8000000:{CONTENT_MB << 20}:/tmp/data", "kload -u")
+    if s.variant == "i386" or s.icount or host_available_mb() < LARGE_RAM_MB + HOST_REST_MB:
+        return
+    for mb in LARGE_MB:
+        name = f"load {mb} MB, kload, {LARGE_RAM_MB} MB of RAM"
+        with s.rows(name):
+            if mb == LARGE_MB[0] or not s.guest:
+                s.fresh(memory=f"{LARGE_RAM_MB}M", append="nokaslr")
+            s.results[name] = best_of(s, f"tsctime kload -e 0x100000000 -s 0x100000000:{mb << 20}", "kload -u")
+            s.exchanged(name)
+
+
 def stock_load(s, mb):
     return ("kexec --load-preserve-context /boot/bzImage --mem-min=0x100000 "
             f"--mem-max={(mb + 1 << 20) - 1:#x} --initrd=/boot/initramfs.img "
@@ -256,7 +278,7 @@ def measure(variant, which, icount):
     s = Session(variant, which, icount)
     began = time.monotonic()
     try:
-        for part in (measure_loads, measure_flat, measure_windows, measure_switch):
+        for part in (measure_loads, measure_content, measure_flat, measure_windows, measure_switch):
             say(f"{variant}, {which}{', counting instructions' if icount else ''}: "
                 + part.__name__.replace("measure_", ""))
             part(s)
@@ -345,18 +367,53 @@ def measure_jumps(variant, options):
             for (w, i), s in runs.items()}
 
 
+def draw_timelines(variant):
+    """What a jump to a second kernel, and back, is made of, with all devices there are."""
+    packages.install("plots")
+    from . import timeline
+    s = Session(variant, "series", False)
+    try:
+        g = s.fresh()
+        s.run(stock_load(s, 95))
+        s.jump("kexec -e -x", "B")
+        s.run("kexec --load-jump-back-helper --entry=$(sed 's/.*kexec_jump_back_entry=//' /proc/cmdline)")
+        # B returns at once.
+        s.jump("for i in 1 2; do kjreboot; done >/dev/null", "A")
+        s.run("sleep 2")
+        found = timeline.bars(timeline.record(g, lambda: s.run("kjreboot >/dev/null; true")))
+    finally:
+        s.close()
+    path = BUILD / f"timeline-{variant}.svg"
+    share = timeline.drivers_share(found)
+    timeline.draw(found, f"A jump to another kernel and back ({variant}, in QEMU); "
+                  f"device callbacks are at work in {share:.0%} of it", path)
+    print(f"\n{variant}: device callbacks are at work in {share:.0%} of the time of all steps: "
+          f"{path.relative_to(BUILD.parent)}")
+    return share
+
+
 def main(variants, options):
     """Measure `options.only` (None: everything), each hibernation `options.runs` times."""
+    def wanted(part):
+        return options.only in (None, part)
+
     for v in variants:
-        prepare(v, not options.no_base and options.only != "hibernation")
+        prepare(v, not options.no_base and wanted("jumps"))
     data = {}
     for v in variants:
         data[v] = {}
-        if options.only != "hibernation":
+        if wanted("jumps"):
             data[v] |= measure_jumps(v, options)
-        if options.only != "jumps":
+        if wanted("timeline"):
+            data[v]["devices' share"] = draw_timelines(v)
+        if wanted("hibernation"):
             data[v]["hibernation"] = found = bench_image.measure(v, options.runs)
             bench_image.table(v, found)
+        if wanted("growth"):
+            packages.install("plots")
+            data[v]["growth"] = found = bench_growth.measure(v)
+            bench_growth.table(v, found)
+            bench_growth.draw(v, found)
         (BUILD / "bench.json").write_text(json.dumps(data, indent=1) + "\n")
     print(f"\nall numbers are in {(BUILD / 'bench.json').relative_to(BUILD.parent)}")
     return 0

@@ -61,13 +61,15 @@ class Clock:
 class Hibernation:
     """One system that is saved and resumed once; took has the columns."""
 
-    def __init__(self, variant, mb, way):
-        self.variant, self.mb, self.way = variant, mb, way
+    def __init__(self, variant, mb, way, memory=MEMORY):
+        self.variant, self.mb, self.way, self.memory = variant, mb, way, memory
+        # What is not data: the kernel, what it has cached, the peer.
+        self.disk_mb = max(DISK_MB, mb + 512)
         self.took = {}
 
     def guest(self, name):
-        return Guest(self.variant, smp=2, parallel=True, memory=MEMORY, name=name,
-                     workdir=self.home, blank=DISK_MB,
+        return Guest(self.variant, smp=2, parallel=True, memory=self.memory, name=name,
+                     workdir=self.home, blank=self.disk_mb,
                      label=f"bench-{self.variant}-{self.way}")
 
     def prepare(self, g):
@@ -78,7 +80,7 @@ class Hibernation:
         elif self.way in (READY, ZSTD):
             g.run("kjump load --ready", 180).check()
         # The disks rest again after this.
-        g.run(f"mixdata {self.mb} >/dev/shm/data && sync && sleep 2", 180).check()
+        g.run(f"mixdata {self.mb} >/dev/shm/data && sync && sleep 2", 600).check()
         return g.run("pagesum /dev/shm/data").check().out
 
     def save(self):
@@ -89,7 +91,7 @@ class Hibernation:
             clock = Clock(g)
             # The mark is put together by the guest's shell: an echo of this is no match.
             g.send(f"{command}; echo '@''resumed'")
-            g.wait(180)
+            g.wait(600)
             clock.read(self.took, "save")
             log = g.log()
         if self.way == SWSUSP:
@@ -106,13 +108,13 @@ class Hibernation:
                        else f"kjump restore {DISK}")
             clock = Clock(g)
             g.send(command)
-            g._expect(["@resumed\r?\n", "kernel-C# "], 180, f"{self.way}: resuming")
+            g._expect(["@resumed\r?\n", "kernel-C# "], 600, f"{self.way}: resuming")
             clock.read(self.took, "resume")
             g.expect_kernel("A")
             if self.way == SWSUSP:
                 # What was swapped out before the image was made; the image is not counted.
                 self.took["swap"] = int(g.run("awk 'NR == 2 { print $4 }' /proc/swaps").check().out) / 1024
-            if g.run("pagesum /dev/shm/data", 120).check().out != data:
+            if g.run("pagesum /dev/shm/data", 600).check().out != data:
                 raise LabError(f"{self.way}: the data is not what it was")
 
     def run(self):

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0
+"""How what takes time grows with the memory there is, and with the memory that is in use: for lab/bench.
+
+load      kjump load, the peer's files cached
+call      a program that returns at once
+snapshot  the time the system stood still, as kjump snapshot says, the peer being ready
+save, resume
+          as in bench_image.py; swsusp for comparison
+"""
+import re
+import subprocess
+import tempfile
+
+from . import timeline
+from .bench_image import READY, SWSUSP, Hibernation
+from .guest import Guest, GuestError, host_tsc_khz
+from .util import BUILD, LabError, say
+
+RAM_MB = (512, 1024, 2048, 4096, 8192, 16384)
+DATA_MB = (150, 500, 1000, 2000)
+# The data of the first, and the RAM of the second.
+DATA_FIXED, RAM_FIXED = 150, 4096
+# What the host needs beside a guest's memory.
+HOST_REST_MB = 3072
+
+
+def host_available_mb():
+    with open("/proc/meminfo") as f:
+        return int(re.search(r"MemAvailable:\s+(\d+)", f.read())[1]) >> 10
+
+
+def disk_for_dumps(home, mb):
+    """A guest's blank disk with a file system; its size."""
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "0", f"{home}/blank.img", f"{mb}M"], check=True)
+    return mb
+
+
+def seconds(out):
+    return [int(t) / host_tsc_khz() / 1000 for t in re.findall(r"tsc=(\d+)", out)]
+
+
+def one_system(variant, ram, data):
+    """{load, call, snapshot: seconds} with so much RAM, and data in use."""
+    with tempfile.TemporaryDirectory(prefix="kj-") as home, Guest(
+            variant, smp=2, parallel=True, memory=f"{ram}M", net=False, blank=disk_for_dumps(home, data + 512),
+            workdir=home, label=f"growth-{variant}-{ram}-{data}") as g:
+        g.run("mount -o remount,size=95% /dev/shm; mount -t ext4 /dev/vdc /mnt/virtio").check()
+        g.run(f"mixdata {data} >/dev/shm/data && sync", 600).check()
+        # AHCI ports are reset after each return, for 300 ms that say nothing about memory.
+        g.run("for d in /sys/bus/pci/drivers/ahci/0*; do echo ${d##*/} >${d%/*}/unbind; done").check()
+        took = {}
+        g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
+        out = g.run("for i in 1 2 3 4; do tsctime kjreboot; done", 120).check().out
+        took["call"] = min(seconds(out)[1:])
+        g.run("kexec -u; kjump load; kexec -u", 120).check()
+        took["load"] = seconds(g.run("tsctime kjump load", 120).check().out)[0]
+        found = []
+        for _ in range(2):
+            out = g.run("kjump snapshot --force /mnt/virtio/dump", 600).check().out
+            found.append(float(re.search(r"stood still for ([\d.]+) s", out)[1]))
+        took["snapshot"] = found[-1]
+        return took
+
+
+def all_of(variant, ram, data):
+    say(f"{variant}: {ram} MB of RAM, {data} MB of data")
+    took = one_system(variant, ram, data)
+    for way in SWSUSP, READY:
+        done = Hibernation(variant, data, way, f"{ram}M").run()
+        for column in "save", "resume":
+            took[f"{column}, {way}"] = done[column] / 1000
+    return took
+
+
+def measure(variant):
+    """{"ram": {MB: {what: seconds}}, "data": {MB: ...}}; what failed is missing, and was said."""
+    most = host_available_mb() - HOST_REST_MB
+    # Without PAE, and with little of it directly mapped, i386 ends earlier.
+    most = min(most, 2048) if variant == "i386" else most
+    found = {"ram": {}, "data": {}}
+    for kind, points in (("ram", [(r, DATA_FIXED, r) for r in RAM_MB if r <= most]),
+                         ("data", [(RAM_FIXED, d, d) for d in DATA_MB if min(most, RAM_FIXED) == RAM_FIXED])):
+        for ram, data, x in points:
+            try:
+                found[kind][x] = all_of(variant, ram, data)
+            except (GuestError, LabError) as e:
+                say(f"{variant}: {ram} MB, {data} MB: {str(e).splitlines()[0]}")
+    return found
+
+
+def table(variant, found):
+    for kind, title in (("ram", f"MB of RAM, {DATA_FIXED} MB of data"), ("data", f"MB of data, {RAM_FIXED} MB of RAM")):
+        rows = found[kind]
+        if not rows:
+            continue
+        names = list(next(iter(rows.values())))
+        print(f"\n== {variant}: {title}; seconds ==")
+        print(f"{'':8}" + "".join(f" {n:>15}" for n in names) + f" {'kjump : swsusp':>15}")
+        for x, row in rows.items():
+            ratios = "/".join(f"{row[f'{c}, {READY}'] / row[f'{c}, {SWSUSP}']:.2f}" for c in ("save", "resume"))
+            print(f"{x:8}" + "".join(f" {row[n]:15.2f}" for n in names) + f" {ratios:>15}")
+
+
+def draw(variant, found):
+    for kind, label in (("ram", "MB of RAM"), ("data", "MB of data in use")):
+        rows = found[kind]
+        if not rows:
+            continue
+        names = list(next(iter(rows.values())))
+        path = BUILD / f"growth-{kind}-{variant}.svg"
+        timeline.curves(f"{variant}: time against {label}", label, "s",
+                        {n: {x: row[n] for x, row in rows.items()} for n in names}, path)
+        say(f"{path.relative_to(BUILD.parent)}")
