@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from kjlab.guest import UNBIND_AHCI
+
 from jumps import (BOTH, JUMP, SYSFS, Console, assemble, at_work, dmesg, fields, free_kb, load_command, load_ret,
                    load_way_back, put_file, result_of, sysfs)
 from images import NONE, OK, REFUSED, USAGE, resume
@@ -137,6 +139,7 @@ def test_unloading(boot, variant, tmp_path):
     """In every order; who is left is as he was, and all memory comes back."""
     console = Console(tmp_path)
     g = boot(variant, smp=2, memory="256M", disks=False, net=False, qemu_args=console.qemu_args)
+    g.run(UNBIND_AHCI).check()
     # One by itself, two at the same place.
     places = {"one": 32 << 20, "two": 48 << 20, "three": 48 << 20}
     for at in set(places.values()):

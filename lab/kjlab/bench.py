@@ -17,7 +17,7 @@ import time
 
 from . import bench_growth, bench_image, initramfs, kernel, packages
 from .bench_growth import HOST_REST_MB, host_available_mb
-from .guest import Guest, GuestError, host_tsc_khz
+from .guest import UNBIND_AHCI, Guest, GuestError, host_tsc_khz
 from .util import BUILD, say
 
 ICOUNT = "shift=0,sleep=off"
@@ -33,7 +33,6 @@ PATIENCE = 300
 RET = "printf '\\303' > /tmp/ret; "
 FLAT = (RET +
         "kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret")
-UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/ahci/unbind"
 
 
 class Failed(Exception):

@@ -13,7 +13,7 @@ import tempfile
 
 from . import timeline
 from .bench_image import READY, SWSUSP, Hibernation
-from .guest import Guest, GuestError, host_tsc_khz
+from .guest import UNBIND_AHCI, Guest, GuestError, host_tsc_khz
 from .util import BUILD, LabError, say
 
 RAM_MB = (512, 1024, 2048, 4096, 8192, 16384)
@@ -46,8 +46,7 @@ def one_system(variant, ram, data):
             workdir=home, label=f"growth-{variant}-{ram}-{data}") as g:
         g.run("mount -o remount,size=95% /dev/shm; mount -t ext4 /dev/vdc /mnt/virtio").check()
         g.run(f"mixdata {data} >/dev/shm/data && sync", 600).check()
-        # AHCI ports are reset after each return, for 300 ms that say nothing about memory.
-        g.run("for d in /sys/bus/pci/drivers/ahci/0*; do echo ${d##*/} >${d%/*}/unbind; done").check()
+        g.run(UNBIND_AHCI).check()
         took = {}
         g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
         out = g.run("for i in 1 2 3 4; do tsctime kjreboot; done", 120).check().out

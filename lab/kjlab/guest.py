@@ -112,6 +112,10 @@ def command_line(name="A", mount=True, append="", icount=None):
     return " ".join(words + ([append] if append else []))
 
 
+# What the guest types to be without AHCI, whose ports are reset for 300 ms after each return from a jump.
+UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/ahci/unbind"
+
+
 class Guest:
     def __init__(self, variant="x86_64", *, smp=1, parallel=None, memory="512M", cpu=None, name="A",
                  append="", kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
