@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """A window is exchanged only where it has to be: what can be moved out of it is, and nothing of it is lost."""
+import errno
+import random
 import re
 
-from jumps import at_work, dmesg, free_kb, load_command, ranges, sysfs
+from kjlab.guest import UNBIND_AHCI
+
+from jumps import MB, SEED, at_work, dmesg, free_kb, load_command, ranges, result_of, sysfs
+from test_peers import named, peers
 
 
 def window_kb(g):
@@ -52,3 +57,42 @@ def test_claimed(boot, variant):
         g.run("kexec -u").check()
         assert load(g, load_command(g))[1] < window * 0.9
         assert g.run("pagesum /tmp/large").out == sums
+
+
+# What a load may be told while memory comes and goes; and a jump that meets a CPU on its way.
+REFUSED = {0, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EBUSY}
+CHURN = ("until [ -f /tmp/stop ]; do dd if=/dev/zero of=/tmp/churn bs=1M count={mb}; rm /tmp/churn; done",
+         "until [ -f /tmp/stop ]; do for n in 0 1; do echo $n >/sys/devices/system/cpu/cpu1/online; usleep 100000; done; done",
+         "until [ -f /tmp/stop ]; do for m in 2 3; do echo offline >$BLOCKS/memory$m/state; usleep 50000; "
+         "echo online >$BLOCKS/memory$m/state; done; done")
+
+
+def test_races(boot, variant):
+    """Windows of all sizes and places, while memory is short, moved about and taken away, and CPUs come and go."""
+    chance = random.Random(SEED)
+    # Two blocks can be taken away, on x86_64.
+    # (What the base says when a CPU comes or goes while somebody loads anything.)
+    g = boot(variant, smp=2, memory="512M", disks=False, net=False, append="nokaslr kernelcore=300M",
+             allow=["crash hp: kexec_trylock"])
+    g.run(f"{UNBIND_AHCI}; dd if=/dev/urandom of=/tmp/known bs=1M count=64 2>/dev/null; printf '\\303' >/tmp/ret").check()
+    sums, before = g.run("pagesum /tmp/known").check().out, free_kb(g)
+    for loop in CHURN:
+        g.run(f"BLOCKS=/sys/devices/system/memory; ({loop.format(mb=100)}) >/dev/null 2>&1 &").check()
+    loads, jumps = [], []
+    for n in range(32):
+        at, size = chance.randrange(40, 440) * MB, chance.choice((4096, MB, 5 * MB, 24 * MB, 64 * MB))
+        command = f"kload -e {at:#x} -s {at:#x}:{size}:/tmp/ret"
+        loads.append(result_of(g.run(named(f"n{n % 5}", command)).out))
+        if n % 4 == 3:
+            jumps += [result_of(g.run(named(name, "kjreboot"), timeout=180).out) for name in peers(g)]
+    g.run("touch /tmp/stop; wait", timeout=180).check()
+    g.run("echo 1 >/sys/devices/system/cpu/cpu1/online 2>/dev/null; true")
+    for result in *loads, *jumps:
+        assert result in REFUSED, (SEED, loads, jumps)
+    assert loads.count(0) >= 8 and jumps.count(0) >= 8, (SEED, loads, jumps)
+    # Now that all is quiet.
+    for name in peers(g):
+        assert result_of(g.run(named(name, "kjreboot")).out) == 0
+        g.run(f"kjump unload {name}").check()
+    assert g.run("pagesum /tmp/known").out == sums
+    assert before - free_kb(g) < 4096 and g.run("nproc").out == "2"
