@@ -18,6 +18,8 @@
 #include <linux/mutex.h>
 #include <linux/pm.h>
 
+#include "../kexec_internal.h"
+
 /* --- sequence.c --- */
 
 /**

@@ -52,8 +52,6 @@
 #include <linux/pfn.h>
 #include <linux/slab.h>
 
-#include "../kexec_internal.h"
-
 /**
  * kexec_jump_create - begin a jump
  * @entry:	physical address to jump to

@@ -19,8 +19,6 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "../kexec_internal.h"
-
 /**
  * kexec_jump_check_flags - does a load with these flags make sense?
  * @flags:	flags of kexec_load(2)

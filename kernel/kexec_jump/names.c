@@ -29,8 +29,6 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "../kexec_internal.h"
-
 /**
  * struct peer - a place for an image with a name
  * @name:	"" if the place is free

@@ -23,7 +23,6 @@
 #include <linux/suspend.h>
 #include <linux/syscore_ops.h>
 
-#include "../kexec_internal.h"
 #include "../power/power.h"
 
 #define CREATE_TRACE_POINTS

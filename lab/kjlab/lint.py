@@ -272,6 +272,7 @@ def without_feature(variant):
 
 def superh():
     """SuperH has a kexec jump of its own: it must go on building on our sequence."""
+    tree.compose()
     obj = BUILD / "sh/obj"
     obj.mkdir(parents=True, exist_ok=True)
     make = ["make", "-s", "-C", tree.TREE, f"O={obj}", "ARCH=sh", "CROSS_COMPILE=sh4-linux-gnu-",

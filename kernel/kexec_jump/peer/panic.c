@@ -24,8 +24,6 @@
 #include <linux/security.h>
 #include <linux/string.h>
 
-#include "../../kexec_internal.h"
-
 /* A jump to the preserved kernel that needs no preparation. */
 static struct kexec_jump *panic_jump;
 
