@@ -232,6 +232,17 @@ struct kimage *kexec_jump_image(unsigned int n)
 	return image && image->preserve_context ? image : NULL;
 }
 
+/* The image of that name, @unnamed if that is empty. Under kexec_jump_lock */
+static struct kimage *own_image(struct kimage *unnamed, const char *name)
+{
+	const struct peer *peer;
+
+	if (!*name)
+		return unnamed;
+	peer = find_peer(name);
+	return peer ? peer->image : NULL;
+}
+
 /**
  * kexec_jump_loaded - the jump of the image that the calling process means
  *
@@ -241,16 +252,8 @@ struct kimage *kexec_jump_image(unsigned int n)
  */
 struct kexec_jump *kexec_jump_loaded(void)
 {
-	const char *name = kexec_jump_chosen();
-	const struct kimage *image = NULL;
-	const struct peer *peer;
+	const struct kimage *image = own_image(kexec_jump_image(0), kexec_jump_chosen());
 
-	if (!*name) {
-		image = kexec_jump_image(0);
-	} else {
-		peer = find_peer(name);
-		image = peer ? peer->image : NULL;
-	}
 	return image ? image->jump : NULL;
 }
 
@@ -276,11 +279,11 @@ static u32 their_number(const char *name)
 /* NULL if it is not there. Under kexec_jump_lock */
 static struct kimage *meant(struct kimage *unnamed, const char *name)
 {
-	const struct peer *peer = *name ? find_peer(name) : NULL;
+	struct kimage *image = own_image(unnamed, name);
 
-	if (peer)
-		return peer->image;
-	return !*name || their_number(name) ? unnamed : NULL;
+	if (!image && *name && their_number(name))
+		return unnamed;
+	return image;
 }
 
 /**
@@ -329,7 +332,7 @@ bool kexec_jump_would_run(struct kimage **unnamed)
 
 /**
  * kexec_jump_name_next - say which peer is to run when this kernel has jumped back
- * @attempt:	what was found by kexec_jump_meant(); its @next_number is set
+ * @attempt:	what was found by kexec_jump_meant(); its @next_number is set if there is one
  *
  * Process context, under kexec_jump_lock.
  */
@@ -337,8 +340,7 @@ void kexec_jump_name_next(struct kexec_jump_attempt *attempt)
 {
 	const char *name = kexec_jump_chosen();
 
-	attempt->next_number = 0;
-	if (*name && !find_peer(name) && attempt->image == kexec_jump_image(0))
+	if (*name && attempt->image == kexec_jump_image(0))
 		attempt->next_number = their_number(name);
 }
 

@@ -416,27 +416,29 @@ static int run_sequence(struct kexec_jump_attempt *attempt)
 	unsigned int entered = 0;
 	int error;
 
-	do {
-		attempt->jumped = false;
+	for (;;) {
 		error = walk_down(attempt, &entered);
-		next = NULL;
-		if (!report->step) {
-			kexec_jump_enter_peer(attempt);
-			attempt->message = PMSG_RESTORE;
-			attempt->jumped = true;
-			report->jumps++;
-			events_check_enabled = false;
-			next = kexec_jump_next(attempt);
-		}
+		if (report->step)
+			break;
+		kexec_jump_enter_peer(attempt);
+		attempt->message = PMSG_RESTORE;
+		attempt->jumped = true;
+		report->jumps++;
+		events_check_enabled = false;
+
+		next = kexec_jump_next(attempt);
 		if (!next)
 			break;
 		walk_up(attempt, &entered, nr_steps_that_stay());
 		attempt->image = next;
 		attempt->next_number = 0;
+		attempt->jumped = false;
 		error = kexec_jump_check_target(next);
-		if (error)
+		if (error) {
 			report->step = "check";
-	} while (!error);
+			break;
+		}
+	}
 
 	walk_up(attempt, &entered, 0);
 	return error;
