@@ -72,6 +72,8 @@ void file_is_whole(void);
 void add_listed(char **list, const char *separator, const char *more);
 /* A small file's text without the final newline, NULL if it cannot be read. */
 char *read_text(const char *path);
+/* A line to a file that exists, as those of sysfs do: 0 or an errno. */
+int write_line(const char *path, const char *line);
 /* Bytes, or with K, M, G or T, which may be followed by B or iB: of 1024 each. */
 bool parse_size(const char *text, uint64_t *size);
 bool parse_seconds(const char *text, uint64_t *seconds);

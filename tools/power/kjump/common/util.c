@@ -224,6 +224,16 @@ char *read_text(const char *path)
 	return text;
 }
 
+int write_line(const char *path, const char *line)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int error = fd < 0 || dprintf(fd, "%s\n", line) < 0 ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
 bool parse_size(const char *text, uint64_t *size)
 {
 	static const char units[] = "KMGT";

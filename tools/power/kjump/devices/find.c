@@ -3,7 +3,6 @@
 #include "devices/device.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
@@ -109,17 +108,6 @@ char *device_find_image(const char *id, enum image_state state, const char *like
 	return w.path;
 }
 
-static void write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	/* What cannot be asked finds nothing. */
-	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
-		errno = 0;
-	if (fd >= 0)
-		close(fd);
-}
-
 static int reread_partitions(void *ctx, const char *path)
 {
 	char *partition = xasprintf("/sys/class/block/%s/partition", strrchr(path, '/') + 1);
@@ -140,12 +128,13 @@ void device_rescan(void)
 	struct dirent *e;
 
 	device_for_each(reread_partitions, NULL);
-	write_to("/sys/bus/pci/rescan", "1");
+	/* What cannot be asked finds nothing. */
+	write_line("/sys/bus/pci/rescan", "1");
 	while (d && (e = readdir(d))) {
 		char *path = xasprintf("/sys/class/scsi_host/%s/scan", e->d_name);
 
 		if (e->d_name[0] != '.')
-			write_to(path, "- - -");
+			write_line(path, "- - -");
 		free(path);
 	}
 	if (d)

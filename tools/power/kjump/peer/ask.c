@@ -73,16 +73,16 @@ static uint64_t memory_of_peers(void)
 {
 	char *window = jump_file("image_window"), *peers = jump_file("peers");
 	char *line, *rest = window;
-	unsigned long long start, end, kb;
+	unsigned long long start, end;
+	struct named_peer peer;
 	uint64_t size = 0;
 
 	while ((line = strsep(&rest, "\n")))
 		if (sscanf(line, "%llx-%llx", &start, &end) == 2)
 			size += end + 1 - start;
 	rest = peers;
-	while ((line = strsep(&rest, "\n")))
-		if (sscanf(line, "%*s %*s %llu", &kb) == 1)
-			size += kb * KB;
+	while (peer_next(&rest, &peer))
+		size += peer.window;
 	free(peers);
 	free(window);
 	return size;

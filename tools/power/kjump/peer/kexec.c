@@ -3,7 +3,6 @@
 #include "peer/kexec.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/reboot.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,52 +48,55 @@ uint64_t jump_number(const char *name)
 
 static const char *chosen;
 
-static int choose(const char *name)
-{
-	int fd = open(KEXEC_JUMP_SYSFS "peer", O_WRONLY | O_CLOEXEC);
-	int error = fd < 0 ? errno : 0;
-
-	if (!error && dprintf(fd, "%s\n", name) < 0)
-		error = errno;
-	if (fd >= 0)
-		close(fd);
-	if (error == ENOENT && !*name)
-		error = 0;
-	if (error == ENOENT)
-		return fail(KJ_FAILED, "this kernel has one peer, which has no name");
-	if (error == EINVAL)
-		return fail(KJ_USAGE,
-			    "\"%s\" is no name: up to 15 letters, digits, dots, dashes and underscores, the first one a letter or digit",
-			    name);
-	return error ? fail(KJ_FAILED, "peer %s: %s", name, strerror(error)) : KJ_OK;
-}
-
 int peer_choose(const char *name)
 {
+	const char *line = name ? name : "";
+	int error;
+
 	chosen = name;
 	/* A line of text has an end, and what is behind it would not be looked at. */
 	if (name && (!*name || strchr(name, '\n')))
-		return fail(KJ_USAGE, "\"%s\" is no name", name);
-	return choose(name ? name : "");
+		error = EINVAL;
+	else
+		error = write_line(KEXEC_JUMP_SYSFS "peer", line);
+	if (error == ENOENT)
+		return name ? fail(KJ_FAILED, "this kernel has one peer, which has no name") : KJ_OK;
+	if (error == EINVAL)
+		return fail(KJ_USAGE,
+			    "\"%s\" is no name: up to 15 letters, digits, dots, dashes and underscores, the first one a letter or digit",
+			    line);
+	return error ? fail(KJ_FAILED, "peer %s: %s", line, strerror(error)) : KJ_OK;
 }
 
 int peer_choose_again(void)
 {
-	return chosen ? choose(chosen) : KJ_OK;
+	return chosen ? peer_choose(chosen) : KJ_OK;
+}
+
+bool peer_next(char **list, struct named_peer *peer)
+{
+	unsigned long long kb;
+	char *line;
+	int n;
+
+	while ((line = strsep(list, "\n"))) {
+		n = sscanf(line, "%31s %31s %llu", peer->name, peer->state, &kb);
+		peer->has_window = n > 2;
+		peer->window = n > 2 ? kb * KB : 0;
+		if (n > 1)
+			return true;
+	}
+	return false;
 }
 
 char *peers_in_state(const char *state)
 {
-	char *peers = jump_file("peers"), *line, *rest = peers, *names = xasprintf("%s", "");
+	char *peers = jump_file("peers"), *rest = peers, *names = NULL;
+	struct named_peer peer;
 
-	while ((line = strsep(&rest, "\n"))) {
-		char *before = names, name[32], is[32];
-
-		if (sscanf(line, "%31s %31s", name, is) != 2 || (state && strcmp(is, state)))
-			continue;
-		names = xasprintf("%s%s%s", before, *before ? " " : "", name);
-		free(before);
-	}
+	while (peer_next(&rest, &peer))
+		if (!state || !strcmp(peer.state, state))
+			add_listed(&names, " ", peer.name);
 	free(peers);
 	return names;
 }
@@ -115,21 +117,15 @@ bool jump_was_resumed(void)
 
 void jump_hold(bool hold)
 {
-	int fd;
-
-	/* Nobody jumps by chance to one that has a name. */
-	if (chosen)
-		return;
-	fd = open(KEXEC_JUMP_SYSFS "held", O_WRONLY | O_CLOEXEC);
-
-	/* That nothing is loaded, or is being loaded, comes out at the jump. */
-	if (fd < 0 || write(fd, hold ? "1" : "0", 1) < 0)
-		errno = 0;
-	if (fd >= 0)
-		close(fd);
+	/*
+	 * Nobody jumps by chance to one that has a name. That nothing is loaded, or is being
+	 * loaded, comes out at the jump.
+	 */
+	if (!chosen)
+		write_line(KEXEC_JUMP_SYSFS "held", hold ? "1" : "0");
 }
 
-int peer_none(void)
+static int none_loaded(void)
 {
 	char *names;
 
@@ -137,9 +133,16 @@ int peer_none(void)
 		return fail(KJ_NONE, "nothing to jump to is loaded; kjump load does that");
 	names = peers_in_state(NULL);
 	fail(KJ_NONE, "no peer %s is loaded; there is %s", chosen,
-	     *names ? names : "none with a name");
+	     names ? names : "none with a name");
 	free(names);
 	return KJ_NONE;
+}
+
+int peer_need(const char *name)
+{
+	int rc = name ? peer_choose(name) : KJ_OK;
+
+	return rc || jump_loaded() ? rc : none_loaded();
 }
 
 static int not_jumped(int error)
@@ -152,7 +155,7 @@ static int not_jumped(int error)
 	else if (error == EPERM)
 		rc = fail(KJ_FAILED, "only root may jump");
 	else if (error == EINVAL && !jump_loaded())
-		rc = peer_none();
+		rc = none_loaded();
 	else
 		rc = fail(KJ_FAILED, "the jump failed: %s (last: %s; the kernel log says more)",
 			  strerror(error), last);

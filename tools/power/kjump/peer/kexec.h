@@ -33,9 +33,20 @@ void kexec_unload(void);
 int peer_choose(const char *name);
 /* Again, in a process that was forked. */
 int peer_choose_again(void);
-/* Say that what was chosen is not loaded. KJ_NONE */
-int peer_none(void);
-/* The names of peers that are in that state, as the kernel calls it; NULL: in any. To be freed. */
+/* Choose one, NULL: the one without a name, that has to be loaded; else KJ_NONE. */
+int peer_need(const char *name);
+
+/* A peer that has a name, and its state, as the kernel calls it. */
+struct named_peer {
+	char name[32];
+	char state[32];
+	bool has_window;	/* that is known here */
+	uint64_t window;	/* bytes */
+};
+
+/* The next one of what is left of jump_file("peers"); false at its end. */
+bool peer_next(char **list, struct named_peer *peer);
+/* Names of those that are in that state, NULL: in any; NULL if there are none. To be freed. */
 char *peers_in_state(const char *state);
 
 /* A file of /sys/kernel/kexec_jump, "" if it is not there. To be freed. */

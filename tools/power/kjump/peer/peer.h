@@ -82,10 +82,9 @@ int peer_check_room(const char *path);
 
 /*
  * serve.c, the peer's side: do what the first kernel asks for and jump back, again and
- * again (@back_first: after having jumped back), until it leaves the machine to this one.
+ * again (@back_first: after having jumped back, there to @to if that is no NULL, another
+ * peer), until it leaves the machine to this one.
  */
-int peer_serve(bool back_first);
-/* The same after having let another peer run: the first kernel sees to it. */
-int peer_pass_on(const char *name);
+int peer_serve(bool back_first, const char *to);
 
 #endif

@@ -210,7 +210,7 @@ static int go_back_at_last(void)
 	}
 }
 
-static int serve_from(bool back_first, const char *to)
+int peer_serve(bool back_first, const char *to)
 {
 	int rc = need_jump_support();
 
@@ -226,14 +226,4 @@ static int serve_from(bool back_first, const char *to)
 	if (!rc)
 		jump_hold(false);
 	return rc;
-}
-
-int peer_serve(bool back_first)
-{
-	return serve_from(back_first, NULL);
-}
-
-int peer_pass_on(const char *name)
-{
-	return serve_from(true, name);
 }

@@ -36,18 +36,13 @@ uint64_t shared_size(void)
 int shared_resize(uint64_t size)
 {
 	char text[32];
-	int fd, len, error = 0;
+	int error;
 
 	size = align_up(size, PAGE);
 	if (shared_size() == size)
 		return KJ_OK;
-	fd = open(SHARED_SIZE, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return fail(KJ_FAILED, SHARED_SIZE ": %s", strerror(errno));
-	len = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)size);
-	if (write(fd, text, (size_t)len) != len)
-		error = errno;
-	close(fd);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)size);
+	error = write_line(SHARED_SIZE, text);
 	if (error)
 		return fail(KJ_FAILED, "cannot get %llu KB of memory to share with the peer: %s",
 			    (unsigned long long)(size / KB), strerror(error));

@@ -17,5 +17,5 @@ int verb_back(int argc, char **argv)
 	while (next_option(argc, argv, options, back_help) >= 0)
 		;
 	rc = check_arguments(argc, argv, "");
-	return rc ? rc : peer_serve(true);
+	return rc ? rc : peer_serve(true, NULL);
 }

@@ -47,7 +47,7 @@ static int check_peers(void)
 	char *names = peers_in_state("preserved");
 	int rc = KJ_OK;
 
-	if (*names)
+	if (names)
 		rc = fail(KJ_REFUSED,
 			  "what runs in peers that have a name would be lost: %s; end it there and unload them (kjump unload NAME)",
 			  names);

@@ -19,5 +19,5 @@ int verb_serve(int argc, char **argv)
 	while (next_option(argc, argv, options, serve_help) >= 0)
 		;
 	rc = check_arguments(argc, argv, "");
-	return rc ? rc : peer_serve(false);
+	return rc ? rc : peer_serve(false, NULL);
 }

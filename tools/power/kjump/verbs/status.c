@@ -166,18 +166,13 @@ static void put_ranges(char *text)
 static void put_peers(char *text)
 {
 	const char *before = "[";
-	char *line, *rest = text, name[32], state[32];
-	unsigned long long kb;
+	struct named_peer peer;
 
-	while ((line = strsep(&rest, "\n"))) {
-		int n = sscanf(line, "%31s %31s %llu", name, state, &kb);
-
-		if (n < 2)
-			continue;
+	while (peer_next(&text, &peer)) {
 		printf("%s{\"name\": \"%s\", \"state\": \"%s\", \"window_bytes\": ", before,
-		       name, state);
-		if (n > 2)
-			printf("%llu}", kb * KB);
+		       peer.name, peer.state);
+		if (peer.has_window)
+			printf("%llu}", (unsigned long long)peer.window);
 		else
 			fputs("null}", stdout);
 		before = ", ";

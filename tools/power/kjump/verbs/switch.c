@@ -45,12 +45,13 @@ static void disown_saved(const struct message *m)
 
 static bool is_one_of(const char *name, const char *state)
 {
-	char *names = peers_in_state(state), *rest = names, *other;
+	char *peers = jump_file("peers"), *rest = peers;
+	struct named_peer peer;
 	bool found = false;
 
-	while ((other = strsep(&rest, " ")))
-		found |= !strcmp(other, name);
-	free(names);
+	while (!found && peer_next(&rest, &peer))
+		found = !strcmp(peer.name, name) && !strcmp(peer.state, state);
+	free(peers);
 	return found;
 }
 
@@ -69,15 +70,13 @@ int verb_switch(int argc, char **argv)
 	if (!rc && name && is_one_of(name, "self"))
 		return fail(KJ_NONE, "%s is this kernel", name);
 	if (!rc && name && is_one_of(name, "other"))
-		return peer_pass_on(name);
+		return peer_serve(true, name);
 	if (!rc)
 		rc = need_jump_support();
-	if (!rc && name)
-		rc = peer_choose(name);
+	if (!rc)
+		rc = peer_need(name);
 	if (rc)
 		return rc;
-	if (!jump_loaded())
-		return peer_none();
 	/* A peer without kjump does not read messages, and need not. */
 	rc = peer_message(&m, ACTION_SWITCH);
 	if (rc)

@@ -13,7 +13,6 @@ static const char unload_help[] =
 int verb_unload(int argc, char **argv)
 {
 	static const struct option options[] = { { NULL } };
-	const char *name;
 	int rc;
 
 	while (next_option(argc, argv, options, unload_help) >= 0)
@@ -21,13 +20,10 @@ int verb_unload(int argc, char **argv)
 	rc = check_arguments(argc, argv, "[NAME]");
 	if (!rc)
 		rc = need_jump_support();
-	name = optind < argc ? argv[optind] : NULL;
-	if (!rc && name)
-		rc = peer_choose(name);
+	if (!rc)
+		rc = peer_need(optind < argc ? argv[optind] : NULL);
 	if (rc)
 		return rc;
-	if (!jump_loaded())
-		return peer_none();
 	kexec_unload();
 	if (jump_loaded())
 		rc = fail(KJ_FAILED, "not unloaded: the kernel is busy loading or jumping");
