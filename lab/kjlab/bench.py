@@ -15,9 +15,8 @@ import re
 import sys
 import time
 
-from . import bench_growth, bench_image, initramfs, kernel, packages
-from .bench_growth import HOST_REST_MB, host_available_mb
-from .guest import UNBIND_AHCI, Guest, GuestError, host_tsc_khz
+from . import bench_image, initramfs, kernel, packages
+from .guest import UNBIND_AHCI, Guest, GuestError, tsctime_ms
 from .util import BUILD, say
 
 ICOUNT = "shift=0,sleep=off"
@@ -25,6 +24,8 @@ LOADS_MB = (32, 64, 128, 200)
 CONTENT_MB = 128
 LARGE_MB, LARGE_RAM_MB = (512, 1024, 2048, 4096), 7168
 WINDOWS_MB = (32, 512)
+# What the host needs beside a guest's memory.
+HOST_REST_MB = 3072
 CALLS = 10
 SWITCHES = 4
 # The base's loader is quadratic: minutes for a large window.
@@ -33,6 +34,16 @@ PATIENCE = 300
 RET = "printf '\\303' > /tmp/ret; "
 FLAT = (RET +
         "kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret")
+
+
+# What the guest types in the peer to be able to go back.
+WAY_BACK = "kexec --load-jump-back-helper --entry=$(sed 's/.*kexec_jump_back_entry=//' /proc/cmdline)"
+
+
+def guest_memory_mb():
+    """The most that a guest can have on this host now."""
+    with open("/proc/meminfo") as f:
+        return (int(re.search(r"MemAvailable:\s+(\d+)", f.read())[1]) >> 10) - HOST_REST_MB
 
 
 class Failed(Exception):
@@ -99,8 +110,7 @@ class Session:
 
     def ms(self, out):
         """Milliseconds of each tsctime in the output."""
-        khz = 1000000 if self.icount else host_tsc_khz()
-        return [int(t) / khz for t in re.findall(r"tsc=(\d+)", out)]
+        return tsctime_ms(out, 1000000 if self.icount else None)
 
     def note_steps(self, row):
         if self.which == "series":
@@ -165,7 +175,7 @@ def measure_content(s):
         s.run(f"mount -o remount,size=80% /tmp; dd if=/dev/urandom of=/tmp/data bs=1M count={CONTENT_MB} 2>/dev/null")
         s.results[copy] = best_of(s, "tsctime dd if=/tmp/data of=/tmp/copy bs=1M", "rm /tmp/copy")
         s.results[load] = best_of(s, f"tsctime kload -e 0x8000000 -s 0x8000000:{CONTENT_MB << 20}:/tmp/data", "kload -u")
-    if s.variant == "i386" or s.icount or host_available_mb() < LARGE_RAM_MB + HOST_REST_MB:
+    if s.variant == "i386" or s.icount or guest_memory_mb() < LARGE_RAM_MB:
         return
     for mb in LARGE_MB:
         name = f"load {mb} MB, kload, {LARGE_RAM_MB} MB of RAM"
@@ -261,8 +271,7 @@ def measure_switch(s):
         s.jump("kexec -e -x", "B")
         # With -icount, wall time says nothing, and the guest's clock is a new one.
         s.results[boots] = "-" if s.icount else (time.monotonic() - start) * 1000
-        s.run("kexec --load-jump-back-helper "
-              "--entry=$(sed 's/.*kexec_jump_back_entry=//' /proc/cmdline)")
+        s.run(WAY_BACK)
         for name, prepare in ((ahci, "sleep 1"), (no_ahci, UNBIND_AHCI)):
             s.run(prepare)
             # B returns at once, as often as it is jumped to, and stays at the end.
@@ -375,7 +384,7 @@ def draw_timelines(variant):
         g = s.fresh()
         s.run(stock_load(s, 95))
         s.jump("kexec -e -x", "B")
-        s.run("kexec --load-jump-back-helper --entry=$(sed 's/.*kexec_jump_back_entry=//' /proc/cmdline)")
+        s.run(WAY_BACK)
         # B returns at once.
         s.jump("for i in 1 2; do kjreboot; done >/dev/null", "A")
         s.run("sleep 2")
@@ -410,6 +419,7 @@ def main(variants, options):
             bench_image.table(v, found)
         if wanted("growth"):
             packages.install("plots")
+            from . import bench_growth
             data[v]["growth"] = found = bench_growth.measure(v)
             bench_growth.table(v, found)
             bench_growth.draw(v, found)

@@ -7,58 +7,37 @@ snapshot  the time the system stood still, as kjump snapshot says, the peer bein
 save, resume
           as in bench_image.py; swsusp for comparison
 """
-import re
-import subprocess
 import tempfile
 
 from . import timeline
-from .bench_image import READY, SWSUSP, Hibernation
-from .guest import UNBIND_AHCI, Guest, GuestError, host_tsc_khz
+from .bench import FLAT, guest_memory_mb
+from .bench_image import READY, SWSUSP, Hibernation, disk_for_dumps, stood_still
+from .guest import UNBIND_AHCI, Guest, GuestError, tsctime_ms
 from .util import BUILD, LabError, say
 
 RAM_MB = (512, 1024, 2048, 4096, 8192, 16384)
 DATA_MB = (150, 500, 1000, 2000)
 # The data of the first, and the RAM of the second.
 DATA_FIXED, RAM_FIXED = 150, 4096
-# What the host needs beside a guest's memory.
-HOST_REST_MB = 3072
-
-
-def host_available_mb():
-    with open("/proc/meminfo") as f:
-        return int(re.search(r"MemAvailable:\s+(\d+)", f.read())[1]) >> 10
-
-
-def disk_for_dumps(home, mb):
-    """A guest's blank disk with a file system; its size."""
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "0", f"{home}/blank.img", f"{mb}M"], check=True)
-    return mb
-
-
-def seconds(out):
-    return [int(t) / host_tsc_khz() / 1000 for t in re.findall(r"tsc=(\d+)", out)]
 
 
 def one_system(variant, ram, data):
     """{load, call, snapshot: seconds} with so much RAM, and data in use."""
-    with tempfile.TemporaryDirectory(prefix="kj-") as home, Guest(
-            variant, smp=2, parallel=True, memory=f"{ram}M", net=False, blank=disk_for_dumps(home, data + 512),
-            workdir=home, label=f"growth-{variant}-{ram}-{data}") as g:
-        g.run("mount -o remount,size=95% /dev/shm; mount -t ext4 /dev/vdc /mnt/virtio").check()
-        g.run(f"mixdata {data} >/dev/shm/data && sync", 600).check()
-        g.run(UNBIND_AHCI).check()
-        took = {}
-        g.run(r"printf '\303' >/tmp/ret; kload -e 0x2000000 -s 0x2000000:0x1000:/tmp/ret").check()
-        out = g.run("for i in 1 2 3 4; do tsctime kjreboot; done", 120).check().out
-        took["call"] = min(seconds(out)[1:])
-        g.run("kexec -u; kjump load; kexec -u", 120).check()
-        took["load"] = seconds(g.run("tsctime kjump load", 120).check().out)[0]
-        found = []
-        for _ in range(2):
-            out = g.run("kjump snapshot --force /mnt/virtio/dump", 600).check().out
-            found.append(float(re.search(r"stood still for ([\d.]+) s", out)[1]))
-        took["snapshot"] = found[-1]
-        return took
+    with tempfile.TemporaryDirectory(prefix="kj-") as home:
+        disk_for_dumps(f"{home}/blank.img", data + 512)
+        with Guest(variant, smp=2, parallel=True, memory=f"{ram}M", net=False, blank=data + 512, workdir=home,
+                   label=f"growth-{variant}-{ram}-{data}") as g:
+            g.run("mount -o remount,size=95% /dev/shm; mount -t ext4 /dev/vdc /mnt/virtio").check()
+            g.run(f"mixdata {data} >/dev/shm/data && sync", 600).check()
+            g.run(UNBIND_AHCI).check()
+            g.run(FLAT).check()
+            out = g.run("for i in 1 2 3 4; do tsctime kjreboot; done", 120).check().out
+            took = {"call": min(tsctime_ms(out)[1:]) / 1000}
+            g.run("kexec -u; kjump load; kexec -u", 120).check()
+            took["load"] = tsctime_ms(g.run("tsctime kjump load", 120).check().out)[0] / 1000
+            # The first one boots the peer.
+            took["snapshot"] = [stood_still(g, "/mnt/virtio/dump", 600) for _ in range(2)][-1]
+            return took
 
 
 def all_of(variant, ram, data):
@@ -73,7 +52,7 @@ def all_of(variant, ram, data):
 
 def measure(variant):
     """{"ram": {MB: {what: seconds}}, "data": {MB: ...}}; what failed is missing, and was said."""
-    most = host_available_mb() - HOST_REST_MB
+    most = guest_memory_mb()
     # Without PAE, and with little of it directly mapped, i386 ends earlier.
     most = min(most, 2048) if variant == "i386" else most
     found = {"ram": {}, "data": {}}

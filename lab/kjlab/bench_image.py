@@ -25,7 +25,7 @@ import subprocess
 import tempfile
 import time
 
-from .guest import Guest, host_tsc_khz
+from .guest import Guest, tsctime_ms
 from .util import LabError, say
 
 MEMORY, DISK, DISK_MB = "512M", "/dev/vdc", 640
@@ -160,25 +160,31 @@ def reading(variant, runs):
             for _ in range(runs):
                 out = g.run(f"tsctime {command}", 180).check().out
                 mb = sum(int(n) for n in re.findall(r"(\d+)\+\d+ records in", out))
-                found.append(mb * 1000 * host_tsc_khz() / int(re.search(r"tsc=(\d+)", out)[1]))
+                found.append(mb * 1000 / tsctime_ms(out)[0])
             speed[name] = statistics.median(found)
     return speed
+
+
+def disk_for_dumps(image, mb, label=""):
+    """A disk with a file system, before the guest has it."""
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", label, "-m", "0", image, f"{mb}M"], check=True)
+
+
+def stood_still(g, file, timeout):
+    """Seconds for which the system stood still that took a snapshot of itself."""
+    out = g.run(f"kjump snapshot --force {file}", timeout).check().out
+    return float(re.search(r"stood still for ([\d.]+) s", out)[1])
 
 
 def snapshots(variant):
     """[seconds the system stood still] for two in a row, 150 MB of data in use."""
     home = pathlib.Path(tempfile.mkdtemp(prefix="kj-"))
     try:
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "ahci", "-m", "0", home / "ahci.img", f"{DISK_MB}M"],
-                       check=True)
+        disk_for_dumps(home / "ahci.img", DISK_MB, "ahci")
         with Guest(variant, smp=2, parallel=True, memory=MEMORY, workdir=home, label=f"bench-{variant}-snapshot") as g:
             g.run("lab-disks").check()
             g.run("mount -o remount,size=95% /dev/shm && mixdata 150 >/dev/shm/data && sync", 180).check()
-            found = []
-            for _ in range(2):
-                out = g.run("kjump snapshot --force /mnt/ahci/dump", 180).check().out
-                found.append(float(re.search(r"stood still for ([\d.]+) s", out)[1]))
-            return found
+            return [stood_still(g, "/mnt/ahci/dump", 180) for _ in range(2)]
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -112,6 +112,11 @@ def command_line(name="A", mount=True, append="", icount=None):
     return " ".join(words + ([append] if append else []))
 
 
+def tsctime_ms(out, khz=None):
+    """Milliseconds of each tsctime in what a guest printed."""
+    return [int(t) / (khz or host_tsc_khz()) for t in re.findall(r"tsc=(\d+)", out)]
+
+
 # What the guest types to be without AHCI, whose ports are reset for 300 ms after each return from a jump.
 UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/ahci/unbind"
 

@@ -123,7 +123,13 @@ def boot_disk(home, files, image):
     key = digest(*(x for name, path in files.items() for x in (name, path)))
     if image.is_file() and stamp.fresh(key):
         return
-    stage = home / "boot.stage"
+    disk_with(files, image, "boot")
+    stamp.set(key)
+
+
+def disk_with(files, image, label):
+    """A disk with these files, {name: path}."""
+    stage = image.with_suffix(".stage")
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
     for name, path in files.items():
@@ -132,11 +138,10 @@ def boot_disk(home, files, image):
     new = image.with_name(image.name + ".new")
     new.unlink(missing_ok=True)
     # Of a kind that the small kernel knows, too.
-    run("mke2fs", "-q", "-t", "ext2", "-L", "boot", "-m", "0",
+    run("mke2fs", "-q", "-t", "ext2", "-L", label, "-m", "0",
         "-d", stage, new, f"{size}k")
     os.replace(new, image)
     shutil.rmtree(stage)
-    stamp.set(key)
 
 
 def pack(files, image):

@@ -8,7 +8,6 @@ next: A, red, green, blue, A. Nobody boots twice, and nobody loses anything.
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,17 +29,6 @@ def other_kernel():
     subprocess.run([sys.executable, "-B", LAB / "lab", "build", VARIANT], check=True,
                    env={**os.environ, "BASE": OTHER_BASE})
     return SHARED / ("" if OTHER_BASE == DEFAULT_BASE else OTHER_BASE) / VARIANT
-
-
-def disk_with(folder, *files):
-    """A disk image that holds these files."""
-    stage, image = folder / "stage", folder / "others.img"
-    stage.mkdir()
-    for file in files:
-        shutil.copy(file, stage)
-    size = sum(f.stat().st_size for f in stage.iterdir()) * 5 // 4 + (8 << 20)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "others", "-d", stage, image, f"{size >> 10}k"], check=True)
-    return image
 
 
 class Turns(Story):
@@ -71,7 +59,7 @@ def tell(g):
     s = Turns(g)
     s.begin_work(16)
     s.look("A")
-    s.ask(f"mount -t ext4 -o ro $(findfs LABEL=others) {GUEST_DIR}")
+    s.ask(f"mount -o ro $(findfs LABEL=others) {GUEST_DIR}")
     options = {"red": "", "green": "--command-line='console=ttyS1,115200 nosmp'",
                "blue": f"--kernel={GUEST_DIR}/bzImage --initrd={GUEST_DIR}/initramfs.img"}
     for name in COLORS:
@@ -99,7 +87,8 @@ def main():
     initramfs.build(VARIANT)
     home = other_kernel()
     with tempfile.TemporaryDirectory(prefix="kj-") as folder:
-        image = disk_with(pathlib.Path(folder), home / "bzImage", home / "initramfs.img")
+        image = pathlib.Path(folder) / "others.img"
+        initramfs.disk_with({name: home / name for name in ("bzImage", "initramfs.img")}, image, "others")
         with Guest(VARIANT, smp=2, memory="1G", label="ring",
                    qemu_args=["-drive", f"file={image},if=virtio,format=raw"]) as g:
             wrong = tell(g)

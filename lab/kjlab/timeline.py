@@ -5,6 +5,7 @@ The kernel says it: the trace event kexec_jump_step, and device_pm_callback_star
 around each callback of a driver. Device callbacks that run side by side (asynchronous ones)
 each have a bar of their own.
 """
+import contextlib
 import re
 
 from .util import LabError
@@ -88,45 +89,46 @@ def drivers_share(all_bars):
     return total / sum(b.ms for b in steps)
 
 
-def draw(all_bars, title, path):
-    """Write an SVG file."""
-    import matplotlib
+@contextlib.contextmanager
+def drawing(path, width, height):
+    """Axes to draw on; then it is an SVG file."""
+    import matplotlib       # lab/bench alone has it
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "kexec jump"      # the same drawing is the same file
     from matplotlib import pyplot
-    lanes = chosen(all_bars)
-    figure, axes = pyplot.subplots(figsize=(10, 0.9 + 0.22 * len(lanes)), layout="constrained")
-    for y, ((device, _), found) in enumerate(lanes.items()):
-        for back in False, True:
-            # What takes next to nothing is seen, too.
-            spans = [(b.start, max(b.ms, 0.15)) for b in found if b.back == back]
-            axes.broken_barh(spans, (y - 0.35, 0.7), hatch="///" if back else None, edgecolor="white", linewidth=0.2,
-                             facecolor=("tab:orange" if device else "tab:blue"))
-    jump = [b.start for b in all_bars if not b.device and b.back]
-    if jump:
-        axes.axvline(min(jump), color="black", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(lanes)), [what for _, what in lanes], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("ms; blue: steps, orange: devices in them; hatched: coming back; dotted: the jump")
-    axes.set_title(title, fontsize=10)
-    axes.margins(x=0.01, y=0.01)
+    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+    yield axes
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def draw(all_bars, title, path):
+    """Write an SVG file."""
+    lanes = chosen(all_bars)
+    with drawing(path, 10, 0.9 + 0.22 * len(lanes)) as axes:
+        for y, ((device, _), found) in enumerate(lanes.items()):
+            for back in False, True:
+                # What takes next to nothing is seen, too.
+                spans = [(b.start, max(b.ms, 0.15)) for b in found if b.back == back]
+                axes.broken_barh(spans, (y - 0.35, 0.7), hatch="///" if back else None, edgecolor="white", linewidth=0.2,
+                                 facecolor=("tab:orange" if device else "tab:blue"))
+        jump = [b.start for b in all_bars if not b.device and b.back]
+        if jump:
+            axes.axvline(min(jump), color="black", linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(lanes)), [what for _, what in lanes], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel("ms; blue: steps, orange: devices in them; hatched: coming back; dotted: the jump")
+        axes.set_title(title, fontsize=10)
+        axes.margins(x=0.01, y=0.01)
 
 
 def curves(title, x_label, y_label, series, path):
     """Write an SVG file with a line for each of series: {name: {x: y}}."""
-    import matplotlib
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "kexec jump"
-    from matplotlib import pyplot
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for name, points in series.items():
-        if points:
-            axes.plot(list(points), list(points.values()), marker="o", label=name)
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
-    axes.grid(alpha=0.3)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    with drawing(path, 7, 4) as axes:
+        for name, points in series.items():
+            if points:
+                axes.plot(list(points), list(points.values()), marker="o", label=name)
+        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
