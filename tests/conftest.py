@@ -2,6 +2,7 @@
 """Fixtures: which kernel (variant), and booting guests (boot)."""
 import collections
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -84,6 +85,14 @@ def pytest_runtest_makereport(item, call):
         item.failed_phase = None
     if report.failed:
         item.failed_phase = report.when
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    """Disks and memory images of all tests together would be more than a disk has: only a failed test's stay."""
+    outcome = yield
+    if "tmp_path" in item.funcargs and not item.failed_phase and not outcome.excinfo:
+        shutil.rmtree(item.funcargs["tmp_path"])
 
 
 @pytest.fixture
