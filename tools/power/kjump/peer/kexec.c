@@ -59,8 +59,10 @@ int peer_choose(const char *name)
 		error = EINVAL;
 	else
 		error = write_line(KEXEC_JUMP_SYSFS "peer", line);
+	if (error == ENOENT && !name)
+		return KJ_OK;
 	if (error == ENOENT)
-		return name ? fail(KJ_FAILED, "this kernel has one peer, which has no name") : KJ_OK;
+		return fail(KJ_FAILED, "this kernel has one peer, which has no name");
 	if (error == EINVAL)
 		return fail(KJ_USAGE,
 			    "\"%s\" is no name: up to 15 letters, digits, dots, dashes and underscores, the first one a letter or digit",
