@@ -115,6 +115,20 @@ def dmesg(g, pattern):
     return [l for l in g.run("dmesg").out.splitlines() if re.search(pattern, l)]
 
 
+def window_kb(g):
+    """(kB of the window that is loaded, kB of it that are exchanged at a jump)"""
+    said = dmesg(g, "kexec_jump: loaded: entry")[-1]
+    window, exchanged = map(int, re.search(r"window of (\d+) kB, (\d+) kB to exchange", said).groups())
+    assert window == sum(end + 1 - start for start, end in ranges(sysfs(g, "image_window"))) // 1024
+    return window, exchanged
+
+
+def end_frames(g):
+    """End the frames that has been started; it found its pages as they were."""
+    g.run("kill $(pidof frames); while pidof frames >/dev/null; do usleep 50000; done").check()
+    assert g.run("cat /tmp/frames.end").out == "bad=0"
+
+
 def fields(line):
     return dict(re.findall(r"(\w+)=(\w+)", line))
 

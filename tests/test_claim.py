@@ -2,20 +2,11 @@
 """A window is exchanged only where it has to be: what can be moved out of it is, and nothing of it is lost."""
 import errno
 import random
-import re
 
 from kjlab.guest import UNBIND_AHCI
 
-from jumps import MB, SEED, at_work, dmesg, free_kb, load_command, ranges, result_of, sysfs
+from jumps import MB, SEED, at_work, free_kb, load_command, result_of, window_kb
 from test_peers import named, peers
-
-
-def window_kb(g):
-    """(kB of the window that is loaded, kB of it that are exchanged at a jump)"""
-    said = dmesg(g, "kexec_jump: loaded: entry")[-1]
-    window, exchanged = map(int, re.search(r"window of (\d+) kB, (\d+) kB to exchange", said).groups())
-    assert window == sum(end + 1 - start for start, end in ranges(sysfs(g, "image_window"))) // 1024
-    return window, exchanged
 
 
 def load(g, command):

@@ -11,7 +11,7 @@ import pytest
 from kjlab import packages
 
 from images import REFUSED, files_disk
-from jumps import (JUMP, MB, dmesg, iomem, jump_back_entry, load_kernel, load_way_back, ranges,
+from jumps import (JUMP, MB, dmesg, end_frames, iomem, jump_back_entry, load_kernel, load_way_back, ranges,
                    sysfs)
 
 VIEW = "/proc/kexec_jump_vmcore"
@@ -88,8 +88,7 @@ class Frames:
 
     def __init__(self, g, seed, mb):
         self.g, self.seed = g, seed
-        out = g.run(f"frames {mb} {seed} /tmp/frames").check().out
-        self.pid = int(re.search(r"pid=(\d+)", out)[1])
+        g.run(f"frames {mb} {seed} /tmp/frames").check()
         g.run(f"dd if=/tmp/frames of=/dev/vdb bs=1M seek={LISTS} conv=notrunc,fsync 2>/dev/null").check()
         with open(g.dir / "blank.img", "rb") as f:
             f.seek(LISTS * MB)
@@ -99,8 +98,7 @@ class Frames:
 
     def end(self):
         """What was kept is still there, and never was anywhere else."""
-        self.g.run(f"kill {self.pid}; while [ -d /proc/{self.pid} ]; do usleep 50000; done").check()
-        assert self.g.run("cat /tmp/frames.end").out == "bad=0"
+        end_frames(self.g)
 
 
 def rounded(found):

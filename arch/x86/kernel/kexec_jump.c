@@ -47,6 +47,7 @@
 #include <asm/cpu.h>
 #include <asm/debugreg.h>
 #include <asm/e820/api.h>
+#include <asm/fpu/xcr.h>
 #include <asm/hpet.h>
 #include <asm/init.h>
 #include <asm/io_apic.h>
@@ -318,6 +319,19 @@ static void set_table_register(u8 *reg, u64 address, u16 limit)
 	memcpy(reg + sizeof(limit), &address, sizeof(address));
 }
 
+/* How pages are exchanged. What is in the registers then has been saved, or nobody's. */
+static void set_simd(struct kexec_jump_state *state)
+{
+	if (boot_cpu_has(X86_FEATURE_AVX)) {
+		state->simd = KJ_AVX;
+		state->simd_cr4 = X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
+		state->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	} else if (boot_cpu_has(X86_FEATURE_XMM2)) {
+		state->simd = KJ_SSE2;
+		state->simd_cr4 = X86_CR4_OSFXSR;
+	}
+}
+
 void arch_kexec_jump_complete(struct kexec_jump *jump)
 {
 	struct kexec_jump_state *state = jump_state(jump);
@@ -344,6 +358,7 @@ void arch_kexec_jump_complete(struct kexec_jump *jump)
 	idt = kexec_jump_faults_idt(jump->arch.faults, &idt_limit);
 	set_table_register(state->peer_idt, idt, idt_limit);
 	state->has_debugctl = !rdmsrq_safe(MSR_IA32_DEBUGCTLMSR, &debugctl);
+	set_simd(state);
 }
 
 void arch_kexec_jump_cleanup(struct kexec_jump *jump)

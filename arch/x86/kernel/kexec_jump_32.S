@@ -37,6 +37,7 @@
 #include <asm/page_types.h>
 #include <asm/processor-flags.h>
 #include <asm/segment.h>
+#include "kexec_jump_exchange.S"
 
 	.text
 
@@ -258,16 +259,34 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 
 /*
  * Exchange every page of the window with its backup page, as the backup map
- * (a kimage page list) says. Doing it twice restores both sides.
+ * (a kimage page list) says. Doing it twice restores both sides. Two pages are
+ * exchanged once the next two are known, which are fetched meanwhile.
  *
- * %edx: where to go then, kept on the stack. Clobbers all but %ebx, %ebp.
+ * %edx: where to go then. Clobbers all but %ebx, %ebp, which like %edx and
+ * KJ_SIMD are on the stack meanwhile.
  *	%esi	next entry of the map
- *	%edi	page of the window
- *	%ecx	its backup page
+ *	%edi	page of the window, for the next backup page
+ *	%ecx	an entry's page
+ *	%ebx	page of the window that is to be exchanged next
+ *	%ebp	its backup page, 0 if there is none
  */
 .Lexchange:
 	pushl	%edx
+	pushl	%ebx
+	pushl	%ebp
+	pushl	KJ_SIMD(%ebp)
+	movl	KJ_SIMD_CR4(%ebp), %eax
+	movl	%eax, %cr4
+	cmpl	$KJ_AVX, (%esp)
+	jne	1f
+	xorl	%ecx, %ecx
+	movl	KJ_XCR0(%ebp), %eax
+	movl	KJ_XCR0 + 4(%ebp), %edx
+	xsetbv
+1:
 	movl	KJ_MAP(%ebp), %esi
+	xorl	%edi, %edi
+	xorl	%ebp, %ebp
 .Lnext:
 	movl	(%esi), %eax
 	addl	$4, %esi
@@ -279,9 +298,18 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	jnz	.Lindirection
 	testb	$IND_SOURCE, %al
 	jnz	.Lsource
-	/* The end. Code may have been exchanged: a CR3 write serializes. */
+	/* The end, that is to be read again if there is a page left. */
+	subl	$4, %esi
+	xorl	%ecx, %ecx
+	testl	%ebp, %ebp
+	jnz	.Lsource
+	/* Code may have been exchanged: a CR3 write serializes. */
 	xorl	%eax, %eax
+	movl	%eax, %cr4
 	movl	%eax, %cr3
+	popl	%eax
+	popl	%ebp
+	popl	%ebx
 	popl	%edx
 	ANNOTATE_RETPOLINE_SAFE
 	jmp	*%edx
@@ -292,22 +320,36 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	movl	%ecx, %esi
 	jmp	.Lnext
 .Lsource:
+	movl	%ebx, %eax
+	movl	%edi, %ebx
+	xchgl	%ebp, %ecx
+	addl	$PAGE_SIZE, %edi
+	testl	%ecx, %ecx
+	jz	.Lnext
+	leal	PAGE_SIZE(%ecx), %edx
+	cmpl	$KJ_SSE2, (%esp)
+	jb	.Lwithout
+	ja	.Lavx
+	exchange_pages %eax, %ecx, %ebx, %ebp, %edx
+	jmp	.Lexchanged
+.Lavx:
+	exchange_pages %eax, %ecx, %ebx, %ebp, %edx, avx=1
+.Lexchanged:
+	subl	$PAGE_SIZE, %ebx
+	subl	$PAGE_SIZE, %ebp
+	jmp	.Lnext
+.Lwithout:
 	pushl	%ebx
 	pushl	%ebp
-	leal	PAGE_SIZE(%ecx), %ebp
-.Lwords:
-	movl	(%ecx), %eax
-	movl	4(%ecx), %ebx
-	movl	(%edi), %edx
-	movl	%eax, (%edi)
-	movl	4(%edi), %eax
-	movl	%ebx, 4(%edi)
-	movl	%edx, (%ecx)
-	movl	%eax, 4(%ecx)
-	addl	$8, %edi
-	addl	$8, %ecx
-	cmpl	%ebp, %ecx
-	jne	.Lwords
+.Lword:
+	movl	(%eax), %ebx
+	movl	(%ecx), %ebp
+	movl	%ebx, (%ecx)
+	movl	%ebp, (%eax)
+	addl	$4, %eax
+	addl	$4, %ecx
+	cmpl	%edx, %ecx
+	jne	.Lword
 	popl	%ebp
 	popl	%ebx
 	jmp	.Lnext

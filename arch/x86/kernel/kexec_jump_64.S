@@ -39,6 +39,7 @@
 #include <asm/processor-flags.h>
 #include <asm/segment.h>
 #include <asm/unwind_hints.h>
+#include "kexec_jump_exchange.S"
 
 	.text
 	.code64
@@ -280,15 +281,29 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 
 /*
  * Exchange every page of the window with its backup page, as the backup map
- * (a kimage page list) says. Doing it twice restores both sides.
+ * (a kimage page list) says. Doing it twice restores both sides. Two pages are
+ * exchanged once the next two are known, which are fetched meanwhile.
  *
- * %r11: where to go then. Clobbers all but %rbx, %rbp, %rsp.
+ * %r11: where to go then. Clobbers %rax, %rcx, %rdx, %rsi, %rdi, %r8, %r9, %r10.
  *	%rsi	next entry of the map
- *	%rdi	page of the window
- *	%r8	its backup page
- *	%r9	end of that page
+ *	%rdi	page of the window, for the next backup page
+ *	%r8	an entry's page
+ *	%r9	page of the window that is to be exchanged next
+ *	%r10	its backup page, 0 if there is none
  */
 .Lexchange:
+	movq	%cr4, %rax
+	orq	KJ_SIMD_CR4(%rbp), %rax
+	movq	%rax, %cr4
+	cmpl	$KJ_AVX, KJ_SIMD(%rbp)
+	jne	1f
+	xorl	%ecx, %ecx
+	movl	KJ_XCR0(%rbp), %eax
+	movl	KJ_XCR0 + 4(%rbp), %edx
+	xsetbv
+1:
+	xorl	%edi, %edi
+	xorl	%r10d, %r10d
 	movq	KJ_MAP(%rbp), %rsi
 .Lnext:
 	movq	(%rsi), %rax
@@ -301,9 +316,15 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	jnz	.Lindirection
 	testb	$IND_SOURCE, %al
 	jnz	.Lsource
-	/* The end. Code may have been exchanged: a CR3 write serializes. */
-	movq	%cr3, %rax
-	movq	%rax, %cr3
+	/* The end, that is to be read again if there is a page left. */
+	subq	$8, %rsi
+	xorl	%r8d, %r8d
+	testq	%r10, %r10
+	jnz	.Lsource
+	/* Code may have been exchanged: a CR4 write serializes. */
+	movq	%cr4, %rax
+	andq	$~(X86_CR4_OSFXSR | X86_CR4_OSXSAVE), %rax
+	movq	%rax, %cr4
 	ANNOTATE_RETPOLINE_SAFE
 	jmp	*%r11
 .Ldestination:
@@ -313,28 +334,23 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	movq	%r8, %rsi
 	jmp	.Lnext
 .Lsource:
-	leaq	PAGE_SIZE(%r8), %r9
-.Lwords:
-	movq	(%r8), %rax
-	movq	8(%r8), %rcx
-	movq	16(%r8), %rdx
-	movq	24(%r8), %r10
-	movq	(%rdi), %r12
-	movq	8(%rdi), %r13
-	movq	16(%rdi), %r14
-	movq	24(%rdi), %r15
-	movq	%rax, (%rdi)
-	movq	%rcx, 8(%rdi)
-	movq	%rdx, 16(%rdi)
-	movq	%r10, 24(%rdi)
-	movq	%r12, (%r8)
-	movq	%r13, 8(%r8)
-	movq	%r14, 16(%r8)
-	movq	%r15, 24(%r8)
-	addq	$32, %rdi
-	addq	$32, %r8
-	cmpq	%r9, %r8
-	jne	.Lwords
+	movq	%r9, %rax
+	movq	%r10, %rcx
+	movq	%rdi, %r9
+	movq	%r8, %r10
+	addq	$PAGE_SIZE, %rdi
+	testq	%rcx, %rcx
+	jz	.Lnext
+	leaq	PAGE_SIZE(%rcx), %rdx
+	cmpl	$KJ_AVX, KJ_SIMD(%rbp)
+	je	.Lavx
+	exchange_pages %rax, %rcx, %r9, %r10, %rdx
+	jmp	.Lexchanged
+.Lavx:
+	exchange_pages %rax, %rcx, %r9, %r10, %rdx, avx=1
+.Lexchanged:
+	subq	$PAGE_SIZE, %r9
+	subq	$PAGE_SIZE, %r10
 	jmp	.Lnext
 
 SYM_INNER_LABEL(kexec_jump_trampoline_end, SYM_L_GLOBAL)

@@ -25,6 +25,10 @@
 #define KJ_FAULT_BYTES		8
 #define KJ_NO_FAULT		0xff
 
+/* Vector registers there are; x86_64 always has the first ones. */
+#define KJ_SSE2			1
+#define KJ_AVX			2
+
 /* Descriptors: a TSS takes two on x86_64. */
 #ifdef CONFIG_X86_64
 #define KJ_GDT_ENTRIES		6
@@ -55,6 +59,9 @@
  * @resume:	virtual address of kexec_jump_resume() in this kernel
  * @has_efer:	MSR_EFER exists (always on x86_64)
  * @has_debugctl: MSR_IA32_DEBUGCTLMSR exists
+ * @simd:	registers by which pages are exchanged: KJ_SSE2, KJ_AVX, or 0, none
+ * @simd_cr4:	bits of CR4 that these take
+ * @xcr0:	XCR0 of this kernel, for KJ_AVX
  * @fault_vector: the exception the peer died of, or KJ_NO_FAULT
  * @fault_address: what it left in CR2
  * @kernel_gdt:	GDT register of this kernel
@@ -80,6 +87,9 @@ struct kexec_jump_state {
 	u64 resume;
 	u64 has_efer;
 	u64 has_debugctl;
+	u64 simd;
+	u64 simd_cr4;
+	u64 xcr0;
 	u64 fault_vector;
 	u64 fault_address;
 	u8 kernel_gdt[16];
