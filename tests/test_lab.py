@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from kjlab import kernel, timeline, tree, util
+from kjlab import bench_exchange, kernel, timeline, tree, util
 from kjlab.echo import EchoServer
 from kjlab.guest import GuestError
 from kjlab.util import LAB, LabError
@@ -134,6 +134,12 @@ def test_timeline():
     assert abs(timeline.drivers_share(bars) - 8 / 14) < 1e-6
     with pytest.raises(LabError, match="nothing was traced"):
         timeline.bars("# tracer: nop")
+
+
+def test_native_exchange(variant):
+    """The trampoline's exchange of pages, on this machine: exchange.c looks at every page afterwards."""
+    found = bench_exchange.measure(variant, 1)
+    assert {"three_copies", "sse2"} <= found.keys() and all(found.values())
 
 
 def test_config_is_checked():

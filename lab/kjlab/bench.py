@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """How long kexec jump takes, with the series and with the unpatched base: lab/bench.
 
-Hibernation with kjump is compared with swsusp: bench_image.py.
+Hibernation with kjump is compared with swsusp: bench_image.py. The exchange of pages is
+measured on the machine itself: bench_exchange.py.
 
 Everything is measured twice. By wall time, which depends on the machine and on
 what else it does. And with QEMU's -icount, where one instruction takes one
@@ -15,7 +16,7 @@ import re
 import sys
 import time
 
-from . import bench_image, initramfs, kernel, packages
+from . import bench_exchange, bench_image, initramfs, kernel, packages
 from .guest import UNBIND_AHCI, Guest, GuestError, tsctime_ms
 from .util import BUILD, say
 
@@ -412,6 +413,9 @@ def main(variants, options):
         data[v] = {}
         if wanted("jumps"):
             data[v] |= measure_jumps(v, options)
+        if wanted("exchange"):
+            data[v]["exchange"] = found = bench_exchange.measure(v, 2 + options.runs)
+            bench_exchange.table(v, found)
         if wanted("timeline"):
             data[v]["devices' share"] = draw_timelines(v)
         if wanted("hibernation"):
