@@ -26,7 +26,7 @@ MACHINES = {
 
 
 # Seconds that the longest tests take on 2 idle cores. Not a limit: the order is made from it.
-LONG = {"test_snapshots": 120, "test_set_up_used_and_purged": 150,
+LONG = {"test_snapshots": 120, "test_set_up_used_and_purged": 150, "test_ring": 120, "test_claimed": 50,
         "test_kjump": 120, "test_cycles": 120, "test_round_trips": 100, "test_cuts": 100,
         "test_installs_what_it_needs": 100, "test_no_new_warnings": 80, "test_checkpatch": 60,
         "test_compiles_with_debians_configuration": 80, "test_memory_filled": 60, "test_highmem": 70,
