@@ -91,8 +91,10 @@ def pytest_runtest_makereport(item, call):
 def pytest_runtest_teardown(item):
     """Disks and memory images of all tests together would be more than a disk has: only a failed test's stay."""
     outcome = yield
-    if "tmp_path" in item.funcargs and not item.failed_phase and not outcome.excinfo:
-        shutil.rmtree(item.funcargs["tmp_path"])
+    folder = item.funcargs.get("tmp_path")
+    # A file's own tmp_path may be gone by now.
+    if folder and folder.exists() and not item.failed_phase and not outcome.excinfo:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

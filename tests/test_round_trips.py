@@ -93,7 +93,7 @@ def test_highmem(boot):
 def test_processors(boot, variant, cpu):
     """Without 1 GB pages, and with all there is, 5-level paging among it. Pages are exchanged by AVX, SSE2, or neither."""
     # Every second page of this cannot be moved out of a window.
-    round_trips(boot(variant, smp=2, cpu=cpu), 5, 2, in_the_way_mb=200)
+    round_trips(boot(variant, smp=2, cpu=cpu), 3, 2, in_the_way_mb=200)
 
 
 def test_options_once_needed(boot, variant):

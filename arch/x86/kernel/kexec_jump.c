@@ -47,6 +47,7 @@
 #include <asm/cpu.h>
 #include <asm/debugreg.h>
 #include <asm/e820/api.h>
+#include <asm/fpu/api.h>
 #include <asm/fpu/xcr.h>
 #include <asm/hpet.h>
 #include <asm/init.h>
@@ -322,7 +323,8 @@ static void set_table_register(u8 *reg, u64 address, u16 limit)
 /* How pages are exchanged. What is in the registers then has been saved, or nobody's. */
 static void set_simd(struct kexec_jump_state *state)
 {
-	if (boot_cpu_has(X86_FEATURE_AVX)) {
+	if (boot_cpu_has(X86_FEATURE_AVX) &&
+	    cpu_has_xfeatures(XFEATURE_MASK_SSE | XFEATURE_MASK_YMM, NULL)) {
 		state->simd = KJ_AVX;
 		state->simd_cr4 = X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
 		state->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);

@@ -334,6 +334,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	jmp	.Lexchanged
 .Lavx:
 	exchange_pages %eax, %ecx, %ebx, %ebp, %edx, avx=1
+	vzeroupper
 .Lexchanged:
 	subl	$PAGE_SIZE, %ebx
 	subl	$PAGE_SIZE, %ebp

@@ -348,6 +348,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	jmp	.Lexchanged
 .Lavx:
 	exchange_pages %rax, %rcx, %r9, %r10, %rdx, avx=1
+	vzeroupper
 .Lexchanged:
 	subq	$PAGE_SIZE, %r9
 	subq	$PAGE_SIZE, %r10
