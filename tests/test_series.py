@@ -49,8 +49,9 @@ def test_cover_letter():
 
 
 def test_licenses_and_maintainers():
-    tree.compose()
+    mails = tree.write_series()
     assert lint.licenses_and_states() == ""
+    assert "kexec@lists.infradead.org" in lint.recipients(mails[-1:]).splitlines()
 
 
 def test_patches_are_short():

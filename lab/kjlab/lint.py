@@ -133,11 +133,15 @@ def series():
     said = [text for mail in mails if (text := checkpatch(mail) + misspelled(mail))] + [licenses_and_states()]
     for text in filter(None, said):
         print(text)
-    whom = in_tree("perl", "scripts/get_maintainer.pl", "--norolestats", "--nogit", "--nogit-fallback", *mails)
-    (BUILD / "series/to").write_text(whom.stdout)
+    (BUILD / "series/to").write_text(recipients(mails))
     say(f"{mails[0].parent}/to says whom to send it; checkpatch, spdxcheck and codespell "
         + ("have complaints" if any(said) else "have nothing to say"))
     return 1 if any(said) else 0
+
+
+def recipients(mails):
+    """To whom these mails go, a line each."""
+    return in_tree("perl", "scripts/get_maintainer.pl", "--norolestats", "--nogit", "--nogit-fallback", *mails).stdout
 
 
 def misspelled(mail):
