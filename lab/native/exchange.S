@@ -5,9 +5,9 @@
  * on x86_64 and i386: three copies through a third page, and what kexec jump does, by
  * which registers there are.
  */
-#include "kexec_jump_exchange.S"
-
 #define PAGE_SIZE	4096
+
+#include "kexec_jump_exchange.S"
 
 /* Registers by their 64-bit names, and struct pair's members */
 #ifdef __x86_64__
@@ -73,7 +73,6 @@ end three_copies
 begin \name
 	mov	A(%rbp), %rax
 	mov	B(%rbp), %rcx
-	lea	PAGE_SIZE(%rcx), %rdx
 	mov	NEXT_A(%rbp), %rbx
 	mov	NEXT_B(%rbp), %rsi
 	exchange_pages %rax, %rcx, %rbx, %rsi, %rdx, avx=\avx

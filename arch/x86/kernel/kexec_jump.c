@@ -326,11 +326,9 @@ static void set_simd(struct kexec_jump_state *state)
 	if (boot_cpu_has(X86_FEATURE_AVX) &&
 	    cpu_has_xfeatures(XFEATURE_MASK_SSE | XFEATURE_MASK_YMM, NULL)) {
 		state->simd = KJ_AVX;
-		state->simd_cr4 = X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
 		state->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 	} else if (boot_cpu_has(X86_FEATURE_XMM2)) {
 		state->simd = KJ_SSE2;
-		state->simd_cr4 = X86_CR4_OSFXSR;
 	}
 }
 

@@ -275,7 +275,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	pushl	%ebx
 	pushl	%ebp
 	pushl	KJ_SIMD(%ebp)
-	movl	KJ_SIMD_CR4(%ebp), %eax
+	movl	KJ_SIMD(%ebp), %eax
 	movl	%eax, %cr4
 	cmpl	$KJ_AVX, (%esp)
 	jne	1f
@@ -326,20 +326,16 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	addl	$PAGE_SIZE, %edi
 	testl	%ecx, %ecx
 	jz	.Lnext
-	leal	PAGE_SIZE(%ecx), %edx
 	cmpl	$KJ_SSE2, (%esp)
 	jb	.Lwithout
 	ja	.Lavx
 	exchange_pages %eax, %ecx, %ebx, %ebp, %edx
-	jmp	.Lexchanged
+	jmp	.Lnext
 .Lavx:
 	exchange_pages %eax, %ecx, %ebx, %ebp, %edx, avx=1
-	vzeroupper
-.Lexchanged:
-	subl	$PAGE_SIZE, %ebx
-	subl	$PAGE_SIZE, %ebp
 	jmp	.Lnext
 .Lwithout:
+	leal	PAGE_SIZE(%ecx), %edx
 	pushl	%ebx
 	pushl	%ebp
 .Lword:

@@ -293,7 +293,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
  */
 .Lexchange:
 	movq	%cr4, %rax
-	orq	KJ_SIMD_CR4(%rbp), %rax
+	orq	KJ_SIMD(%rbp), %rax
 	movq	%rax, %cr4
 	cmpl	$KJ_AVX, KJ_SIMD(%rbp)
 	jne	1f
@@ -323,7 +323,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	jnz	.Lsource
 	/* Code may have been exchanged: a CR4 write serializes. */
 	movq	%cr4, %rax
-	andq	$~(X86_CR4_OSFXSR | X86_CR4_OSXSAVE), %rax
+	andq	$~KJ_AVX, %rax
 	movq	%rax, %cr4
 	ANNOTATE_RETPOLINE_SAFE
 	jmp	*%r11
@@ -341,17 +341,12 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	addq	$PAGE_SIZE, %rdi
 	testq	%rcx, %rcx
 	jz	.Lnext
-	leaq	PAGE_SIZE(%rcx), %rdx
 	cmpl	$KJ_AVX, KJ_SIMD(%rbp)
 	je	.Lavx
 	exchange_pages %rax, %rcx, %r9, %r10, %rdx
-	jmp	.Lexchanged
+	jmp	.Lnext
 .Lavx:
 	exchange_pages %rax, %rcx, %r9, %r10, %rdx, avx=1
-	vzeroupper
-.Lexchanged:
-	subq	$PAGE_SIZE, %r9
-	subq	$PAGE_SIZE, %r10
 	jmp	.Lnext
 
 SYM_INNER_LABEL(kexec_jump_trampoline_end, SYM_L_GLOBAL)

@@ -6,10 +6,10 @@
 
 /*
  * exchange_pages - exchange two pages
- * @a, @b:	registers with their addresses, at the end those of the pages' ends
+ * @a, @b:	registers with their addresses; clobbered
  * @next_a, @next_b: the same of the two pages that will be exchanged next, if any: they
  *		are fetched meanwhile, wherever they may be, as prefetching faults nowhere
- * @end:	register with the address of the end of page @b
+ * @end:	register to use; clobbered
  * @avx:	by registers of 256 bits (AVX) instead of 128 (SSE2)
  *
  * CR4.OSFXSR has to be set, CR0.EM and CR0.TS clear; for AVX also CR4.OSXSAVE, with AVX
@@ -20,6 +20,7 @@
  * Optimization Reference Manual, Data Prefetching); most pages are not behind each other.
  */
 .macro exchange_pages a, b, next_a, next_b, end, avx=0
+	lea	PAGE_SIZE(\b), \end
 .Lline\@:
 	prefetcht0	(\next_a)
 	prefetcht0	(\next_b)
@@ -56,4 +57,10 @@
 	add	$64, \b
 	cmp	\end, \b
 	jne	.Lline\@
+	sub	$PAGE_SIZE, \next_a
+	sub	$PAGE_SIZE, \next_b
+	.if \avx
+	/* Whoever runs next and has SSE alone is slow with their upper halves in use. */
+	vzeroupper
+	.endif
 .endm

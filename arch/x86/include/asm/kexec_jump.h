@@ -9,6 +9,8 @@
 #ifndef _ASM_X86_KEXEC_JUMP_H
 #define _ASM_X86_KEXEC_JUMP_H
 
+#include <asm/processor-flags.h>
+
 #define KEXEC_JUMP_CODE		0x400
 #define KEXEC_JUMP_STATE	0xc00
 
@@ -25,9 +27,9 @@
 #define KJ_FAULT_BYTES		8
 #define KJ_NO_FAULT		0xff
 
-/* Vector registers there are; x86_64 always has the first ones. */
-#define KJ_SSE2			1
-#define KJ_AVX			2
+/* Vector registers, as the bits of CR4 that they take; x86_64 always has the first ones. */
+#define KJ_SSE2			X86_CR4_OSFXSR
+#define KJ_AVX			(X86_CR4_OSFXSR | X86_CR4_OSXSAVE)
 
 /* Descriptors: a TSS takes two on x86_64. */
 #ifdef CONFIG_X86_64
@@ -60,7 +62,6 @@
  * @has_efer:	MSR_EFER exists (always on x86_64)
  * @has_debugctl: MSR_IA32_DEBUGCTLMSR exists
  * @simd:	registers by which pages are exchanged: KJ_SSE2, KJ_AVX, or 0, none
- * @simd_cr4:	bits of CR4 that these take
  * @xcr0:	XCR0 of this kernel, for KJ_AVX
  * @fault_vector: the exception the peer died of, or KJ_NO_FAULT
  * @fault_address: what it left in CR2
@@ -88,7 +89,6 @@ struct kexec_jump_state {
 	u64 has_efer;
 	u64 has_debugctl;
 	u64 simd;
-	u64 simd_cr4;
 	u64 xcr0;
 	u64 fault_vector;
 	u64 fault_address;
