@@ -158,9 +158,11 @@ def machine(boot, variant):
     """A guest whose second disk is for looking at; on i386 part of its memory is high.
 
     Chance could put the kernel there, and it would not start; or where the window is.
+    Memory is cleared when it is allocated: else what was in it while it was free may
+    rightly be seen, if its new owner has not written to it yet.
     """
     return boot(variant, smp=4, memory=f"{SIZE}M", disks=False, net=False, blank=LISTS + 32,
-                append="nokaslr" + " highmem=96M" * (variant == "i386"))
+                append="nokaslr init_on_alloc=1" + " highmem=96M" * (variant == "i386"))
 
 
 def test_content(machine, variant):
