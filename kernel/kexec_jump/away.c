@@ -35,14 +35,27 @@ int kexec_jump_check_target(struct kimage *image)
 	       kexec_jump_check_call(image->jump);
 }
 
-/*
- * Is this kernel to be described to the peer? It takes time, with interrupts off,
- * for each page there is, so not to a program, which cannot ask. And not when all
- * that memory must not be seen.
- */
-static bool may_be_shown(const struct kexec_jump *jump)
+static bool anybody_may_look(void)
 {
-	if (!jump->may_look)
+	unsigned int n;
+
+	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
+		const struct kimage *image = kexec_jump_image(n);
+
+		if (image && image->jump->may_look)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is this kernel to be described? It takes time, with interrupts off, for each page
+ * there is, so not to a program, which cannot ask. And not when all that memory must
+ * not be seen.
+ */
+static bool may_be_shown(void)
+{
+	if (!anybody_may_look())
 		return false;
 	if (hibernation_available())
 		return true;
@@ -50,13 +63,24 @@ static bool may_be_shown(const struct kexec_jump *jump)
 	return false;
 }
 
+/* The rest, if it may look, is told when nothing of this kernel changes any more. */
+static void tell(struct kexec_jump *jump)
+{
+	struct kexec_jump_header *header = kexec_jump_header(jump);
+
+	kexec_jump_tell_names(jump);
+	kexec_jump_tell_shared(header);
+	header->description = 0;
+	kexec_jump_seal_header(header);
+}
+
 /**
- * kexec_jump_memory_enter - allocate what the peer is told about this kernel
+ * kexec_jump_memory_enter - allocate what peers are told about this kernel
  * @attempt:	a jump is to be made
  *
  * Process context, tasks frozen, devices at work, and there is still a kswapd:
- * who allocates when memory is short may wait for it without end. A kernel that
- * is jumped back to, or that comes from an image, will not look.
+ * who allocates when memory is short may wait for it without end. It is enough for
+ * all peers that there are: one may lead to the next.
  *
  * Return: 0, -ENOMEM, or what has become of the memory meanwhile.
  */
@@ -69,14 +93,15 @@ int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
 	error = check_memory(jump);
 	if (error)
 		return error;
-	if (jump->from_image || !jump->nr_pages)
+	if (!kexec_jump_is_told(jump))
 		return 0;
-	kexec_jump_tell_names(jump);
-	error = kexec_jump_share(jump);
-	if (!error && may_be_shown(jump))
-		error = kexec_jump_describe_prepare(jump);
+	error = kexec_jump_share();
+	if (!error && may_be_shown())
+		error = kexec_jump_describe_prepare();
 	if (error)
 		kexec_jump_memory_leave(attempt);
+	else
+		tell(jump);
 	return error;
 }
 
@@ -92,6 +117,26 @@ void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt)
 		kexec_jump_close_views();
 	kexec_jump_describe_cleanup();
 	kexec_jump_unshare(attempt->from_image);
+}
+
+/**
+ * kexec_jump_turn_to - there is another jump to be made
+ * @attempt:	it came back from a peer
+ * @next:	the image of the next one, or the same
+ *
+ * Process context on the boot CPU, the only one at work, devices suspended.
+ *
+ * Return: 0, or the errors of kexec_jump_check_target(), with a message.
+ */
+int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next)
+{
+	int error = kexec_jump_check_target(next);
+
+	attempt->image = next;
+	attempt->next_number = 0;
+	if (!error && kexec_jump_is_told(next->jump))
+		tell(next->jump);
+	return error;
 }
 
 /**

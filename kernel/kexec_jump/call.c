@@ -18,6 +18,7 @@
 #include "internal.h"
 
 #include <linux/clocksource.h>
+#include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/nmi.h>
 #include <linux/rcupdate.h>
@@ -90,18 +91,33 @@ static int call_alone(void *data)
  * kexec_jump_call - call a program while devices are at work
  * @attempt:	of an image with KEXEC_NO_DEVICES; says afterwards how it came back
  *
- * Process context, kexec lock held.
+ * Process context, kexec lock held. Others are at work until the program runs: they
+ * must not change the shared memory meanwhile.
  *
  * Return: 0 or -ENOMEM.
  */
 int kexec_jump_call(struct kexec_jump_attempt *attempt)
 {
-	int error = kexec_jump_share(attempt->image->jump);
+	struct kexec_jump_header *header = kexec_jump_header(attempt->image->jump);
+	int error;
 
-	if (error)
-		return error;
-	error = stop_machine(call_alone, attempt, cpumask_of(cpumask_first(cpu_online_mask)));
-	attempt->jumped = !error;
+	cpus_read_lock();
+	mutex_lock(&kexec_jump_lock);
+	error = kexec_jump_share();
+	if (!error) {
+		kexec_jump_tell_shared(header);
+		kexec_jump_seal_header(header);
+	}
+	while (!error) {
+		error = stop_machine_cpuslocked(call_alone, attempt,
+						cpumask_of(cpumask_first(cpu_online_mask)));
+		kexec_jump_report.jumps += !error;
+		if (attempt->peer_died || !attempt->more_times--)
+			break;
+		cond_resched();
+	}
 	kexec_jump_unshare(false);
+	mutex_unlock(&kexec_jump_lock);
+	cpus_read_unlock();
 	return error;
 }

@@ -146,19 +146,19 @@ static size_t notes_offset(unsigned int pieces)
 	return sizeof(struct elf64_hdr) + (1 + pieces) * sizeof(struct elf64_phdr);
 }
 
-static int alloc_pages_outside(struct kexec_jump *jump, size_t bytes)
+static int alloc_pages_outside(size_t bytes)
 {
 	struct description *d = &description;
 	unsigned long i = 0, nr = PFN_UP(bytes);
 	struct page **pages, *page;
 
-	if (kexec_jump_list_alloc(&jump->pool, &d->list, nr))
+	if (kexec_jump_list_alloc(&kexec_jump_outside_all, &d->list, nr))
 		return -ENOMEM;
 	pages = kvmalloc_array(nr, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
 	for (d->nr_pages = 0; d->nr_pages < nr; d->nr_pages++)
-		if (!kexec_jump_alloc_outside(&jump->pool, GFP_KERNEL, &d->pages))
+		if (!kexec_jump_alloc_outside(&kexec_jump_outside_all, GFP_KERNEL, &d->pages))
 			goto out;
 	list_for_each_entry(page, &d->pages, lru) {
 		kexec_jump_list_add(&d->list, page_to_phys(page) | IND_SOURCE);
@@ -171,7 +171,7 @@ out:
 	return d->buffer ? 0 : -ENOMEM;
 }
 
-static void write_elf_header(struct kexec_jump *jump, unsigned int pieces)
+static void write_elf_header(unsigned int pieces)
 {
 	struct description *d = &description;
 	struct elf64_hdr *ehdr = d->buffer;
@@ -189,7 +189,6 @@ static void write_elf_header(struct kexec_jump *jump, unsigned int pieces)
 	ehdr->e_type = ET_CORE;
 	ehdr->e_machine = ELF_ARCH;
 	ehdr->e_version = EV_CURRENT;
-	ehdr->e_entry = arch_kexec_jump_entry(jump);
 	ehdr->e_phoff = sizeof(*ehdr);
 	ehdr->e_ehsize = sizeof(*ehdr);
 	ehdr->e_phentsize = sizeof(*phdr);
@@ -229,7 +228,6 @@ static void describe_cpu(unsigned int cpu, struct pt_regs *regs)
 
 /**
  * kexec_jump_describe_prepare - allocate what describing this kernel needs
- * @jump:	the jump to be made
  *
  * Process context, tasks frozen, devices at work. The number of CPUs and the
  * RAM there is do not change until kexec_jump_describe_cleanup(), which must be
@@ -237,7 +235,7 @@ static void describe_cpu(unsigned int cpu, struct pt_regs *regs)
  *
  * Return: 0 or -ENOMEM.
  */
-int kexec_jump_describe_prepare(struct kexec_jump *jump)
+int kexec_jump_describe_prepare(void)
 {
 	struct description *d = &description;
 	struct ram_walk walk = {};
@@ -253,16 +251,15 @@ int kexec_jump_describe_prepare(struct kexec_jump *jump)
 	walk_ram(&walk);
 	d->nr_pfns = walk.end;
 	d->elf_bytes = PAGE_ALIGN(notes_offset(walk.pieces) + notes_size());
-	error = alloc_pages_outside(jump, d->elf_bytes +
-				    BITS_TO_LONGS(d->nr_pfns) * sizeof(long));
-	kexec_jump_free_unusable(&jump->pool);
+	error = alloc_pages_outside(d->elf_bytes + BITS_TO_LONGS(d->nr_pfns) * sizeof(long));
+	kexec_jump_free_unusable(&kexec_jump_outside_all);
 	if (error)
 		return error;
 
 	memset(d->buffer, 0, d->nr_pages << PAGE_SHIFT);
 	d->cpu_notes = d->buffer + notes_offset(walk.pieces);
 	d->bitmap = d->buffer + d->elf_bytes;
-	write_elf_header(jump, walk.pieces);
+	write_elf_header(walk.pieces);
 	/* One that is offline keeps an empty note. */
 	for_each_present_cpu(cpu)
 		describe_cpu(cpu, NULL);
@@ -364,9 +361,11 @@ void kexec_jump_describe(struct kexec_jump *jump)
 {
 	struct kexec_jump_header *header = kexec_jump_header(jump);
 	struct description *d = &description;
+	struct elf64_hdr *ehdr = d->buffer;
 
-	if (!d->buffer)
+	if (!ehdr || !jump->may_look)
 		return;
+	ehdr->e_entry = arch_kexec_jump_entry(jump);
 	describe_this_cpu(NULL);
 	arch_kexec_jump_point_out_cpu(true);
 	bitmap_zero(d->bitmap, d->nr_pfns);

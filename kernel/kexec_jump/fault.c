@@ -3,16 +3,20 @@
  * Kexec jump: let a chosen step fail, to test the way back.
  *
  * Write the name of a step to /sys/kernel/debug/kexec_jump/fail_step: the next
- * time that step has been entered it fails with -EIO, once.
+ * time that step has been entered it fails with -EIO, once. "NAME N": not the next
+ * time, but the Nth.
  */
 #include "internal.h"
 
 #include <linux/debugfs.h>
 #include <linux/fs.h>
+#include <linux/kstrtox.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
 static char fail_step[32];
+/* How many times it does not fail before. */
+static unsigned int passes;
 
 /**
  * kexec_jump_should_fail - is this step to fail now?
@@ -24,6 +28,10 @@ bool kexec_jump_should_fail(const char *step)
 {
 	if (strcmp(step, fail_step))
 		return false;
+	if (passes) {
+		passes--;
+		return false;
+	}
 	pr_info("step %s made to fail\n", step);
 	fail_step[0] = '\0';
 	return true;
@@ -43,16 +51,21 @@ static ssize_t fail_step_write(struct file *file, const char __user *buf,
 			       size_t count, loff_t *ppos)
 {
 	char buffer[sizeof(fail_step)] = "";
-	const char *name;
+	char *name, *number;
+	unsigned int nth = 1;
 	ssize_t len;
 
 	len = simple_write_to_buffer(buffer, sizeof(buffer) - 1, ppos, buf, count);
 	if (len < 0)
 		return len;
-	name = strim(buffer);
+	number = strim(buffer);
+	name = strsep(&number, " ");
 	if (name[0] && !is_step(name))
 		return -EINVAL;
+	if (number && (kstrtouint(number, 10, &nth) || !nth))
+		return -EINVAL;
 	strscpy(fail_step, name);
+	passes = nth - 1;
 	return count;
 }
 

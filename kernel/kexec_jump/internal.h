@@ -51,6 +51,9 @@ struct kexec_jump_report {
 
 extern struct kexec_jump_report kexec_jump_report;
 
+/* Of one reboot(2). Nothing else runs until all of them are over. */
+#define KEXEC_JUMP_MAX_TIMES	10000
+
 /* Nests inside the kexec lock. An image is not freed while it is held. */
 extern struct mutex kexec_jump_lock;
 
@@ -58,12 +61,13 @@ extern struct mutex kexec_jump_lock;
  * struct kexec_jump_attempt - a call of kexec_jump_execute(), while it lasts
  * @image:	what is jumped to
  * @message:	what devices are resumed with: depends on why the way leads back
- * @jumped:	it reached the peer, and came back
+ * @jumped:	it reached a peer, and came back
  * @cpus_held:	offline CPUs were made to wait for a startup IPI
  * @processor_saved: the processor's state is to be restored
  * @peer_died:	the peer came back because it panicked, or by an exception
  * @peer_panicked: it is a kernel that panicked
  * @from_image:	this kernel came back from an image of it
+ * @more_times:	how many more times @image is to be jumped to
  * @next_number: the peer that is to run next: before the jump, which one this kernel
  *		asks for where it jumps back to; after it, what the peer asked for. 0: none
  */
@@ -76,6 +80,7 @@ struct kexec_jump_attempt {
 	bool peer_died;
 	bool peer_panicked;
 	bool from_image;
+	unsigned int more_times;
 	u32 next_number;
 };
 
@@ -107,6 +112,8 @@ bool kexec_jump_ranges_touch(const struct kexec_jump_ranges *ranges, u64 start, 
 void kexec_jump_ranges_free(struct kexec_jump_ranges *ranges);
 
 /* --- pages.c --- */
+extern struct kexec_jump_pool kexec_jump_outside_all;
+
 void kexec_jump_pool_init(struct kexec_jump_pool *pool,
 			  const struct kexec_jump_ranges *window);
 int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,
@@ -157,12 +164,14 @@ static inline bool kexec_jump_image_held(const struct kimage *image)
 
 /* --- names.c --- */
 const char *kexec_jump_chosen(void);
-int kexec_jump_choose(const char *name);
+ssize_t kexec_jump_show_choice(char *buf);
+int kexec_jump_choose(char *name);
 struct kimage *kexec_jump_image(unsigned int n);
+bool kexec_jump_in_any_window(u64 addr);
 struct kexec_jump *kexec_jump_loaded(void);
-void kexec_jump_name_next(struct kexec_jump_attempt *attempt);
+void kexec_jump_plan(struct kexec_jump_attempt *attempt);
 void kexec_jump_tell_names(struct kexec_jump *jump);
-struct kimage *kexec_jump_next(const struct kexec_jump_attempt *attempt);
+struct kimage *kexec_jump_next(struct kexec_jump_attempt *attempt);
 void kexec_jump_unload(const struct kimage *image);
 ssize_t kexec_jump_list_peers(char *buf);
 
@@ -180,22 +189,30 @@ int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
 int kexec_jump_check_entry(struct kexec_jump *jump);
 
 /* --- describe.c --- */
-int kexec_jump_describe_prepare(struct kexec_jump *jump);
+int kexec_jump_describe_prepare(void);
 void kexec_jump_describe_cpus(void);
 void kexec_jump_describe(struct kexec_jump *jump);
 void kexec_jump_described(bool from_image);
 void kexec_jump_describe_cleanup(void);
 
 /* --- shared.c --- */
-int kexec_jump_share(struct kexec_jump *jump);
+int kexec_jump_share(void);
+void kexec_jump_tell_shared(struct kexec_jump_header *header);
 void kexec_jump_unshare(bool from_image);
 bool kexec_jump_shared_page(unsigned long n, unsigned long *pfn);
 int kexec_jump_shared_init(struct kobject *dir);
 
 /* --- away.c --- */
+/* A kernel that is jumped back to, or that comes from an image, does not ask. */
+static inline bool kexec_jump_is_told(const struct kexec_jump *jump)
+{
+	return jump->nr_pages && !jump->from_image;
+}
+
 int kexec_jump_check_target(struct kimage *image);
 int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt);
+int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next);
 int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt);
 void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt);
@@ -253,13 +270,13 @@ void kexec_jump_forget_preserved(void);
 
 /* The architecture does all of it in machine_kexec(). */
 static inline bool kexec_jump_image_held(const struct kimage *image) { return false; }
-static inline void kexec_jump_name_next(struct kexec_jump_attempt *attempt) { }
+static inline void kexec_jump_plan(struct kexec_jump_attempt *attempt) { }
 static inline void kexec_jump_unload(const struct kimage *image)
 {
 	kimage_free(xchg(&kexec_image, NULL));
 }
 
-static inline struct kimage *kexec_jump_next(const struct kexec_jump_attempt *attempt)
+static inline struct kimage *kexec_jump_next(struct kexec_jump_attempt *attempt)
 {
 	return NULL;
 }
@@ -267,6 +284,11 @@ static inline struct kimage *kexec_jump_next(const struct kexec_jump_attempt *at
 static inline int kexec_jump_check_target(struct kimage *image) { return 0; }
 static inline int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt) { return 0; }
 static inline void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt) { }
+static inline int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next)
+{
+	return -EINVAL;
+}
+
 static inline void kexec_jump_describe_cpus(void) { }
 static inline void kexec_jump_reset_devices(bool stopped_before) { }
 static inline int arch_kexec_jump_hold_cpus(void) { return 0; }

@@ -32,6 +32,8 @@
  *	The sleep lock: held by reboot(2) around a jump.
  * the kexec lock (kexec_trylock())
  *	Whoever loads, unloads, or jumps. It is never waited for.
+ * the CPU hotplug lock (cpus_read_lock())
+ *	A program that is called while devices work; memory hotplug.
  * kexec_jump_lock
  *	Who looks at the loaded image (kexec_jump_loaded()) or at the report.
  *	Taken to free an image, to check it, and for each access through sysfs

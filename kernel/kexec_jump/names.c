@@ -13,16 +13,21 @@
  *
  * Windows may overlap, as one peer runs at a time. Each is jumped to from the kernel that
  * loaded them, and comes back to it. A peer that wants another one to run names it in the
- * same way, and jumps back: the kernel between them lets its tasks sleep on, sees that
- * the other one can be jumped to, and jumps there. If not, it goes on itself, and
- * reboot(2) says why. What the peers know of each other is their names: the memory of one
+ * same way, and jumps back: the kernel between them leaves its tasks, devices and other
+ * CPUs as they are, sees that the other one can be jumped to, and jumps there. If not,
+ * it goes on itself, and reboot(2) says why. What the peers know of each other is their names: the memory of one
  * is in no other one's view, nor in an image of the kernel that loaded them. So when that
  * is resumed from an image, all of them are gone.
+ *
+ * Behind a name can be said how many times it is jumped to by one reboot(2), such as
+ * "blue*100": a series, between which devices and other CPUs rest, too. It ends early if
+ * the peer dies, or asks for another one.
  */
 #include "internal.h"
 
 #include <linux/ctype.h>
 #include <linux/err.h>
+#include <linux/kstrtox.h>
 #include <linux/pid.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -47,12 +52,14 @@ static struct peer peers[KEXEC_JUMP_MAX_PEERS];
  * struct choice - which image a process means
  * @entry:	in @choices
  * @process:	its thread group
- * @name:	of the image
+ * @name:	of the image, "" for the one that has none
+ * @times:	how many times reboot(2) jumps to it
  */
 struct choice {
 	struct list_head entry;
 	struct pid *process;
 	char name[KEXEC_JUMP_NAME_LEN];
+	unsigned int times;
 };
 
 /* Under kexec_jump_lock */
@@ -109,24 +116,58 @@ const char *kexec_jump_chosen(void)
 	return choice ? choice->name : "";
 }
 
+static unsigned int chosen_times(void)
+{
+	const struct choice *choice = find_choice();
+
+	return choice ? choice->times : 1;
+}
+
 /**
- * kexec_jump_choose - say which image the calling process means
- * @name:	a name, "" for the image that has none; need not be loaded
+ * kexec_jump_show_choice - what the calling process has said, for users
+ * @buf:	a page of sysfs
  *
  * Process context, under kexec_jump_lock.
  *
- * Return: 0, -ENOMEM, or, with a message, -EINVAL if this is no name.
+ * Return: bytes written.
  */
-int kexec_jump_choose(const char *name)
+ssize_t kexec_jump_show_choice(char *buf)
+{
+	unsigned int times = chosen_times();
+
+	if (times == 1)
+		return sysfs_emit(buf, "%s\n", kexec_jump_chosen());
+	return sysfs_emit(buf, "%s*%u\n", kexec_jump_chosen(), times);
+}
+
+/**
+ * kexec_jump_choose - say which image the calling process means
+ * @name:	a name, "" for the image that has none; need not be loaded. "*" and a
+ *		number can follow: how many times reboot(2) jumps to it. Is changed
+ *
+ * Process context, under kexec_jump_lock.
+ *
+ * Return: 0, -ENOMEM, or, with a message, -EINVAL if this is no name or number.
+ */
+int kexec_jump_choose(char *name)
 {
 	struct choice *choice = find_choice();
+	char *number = strchr(name, '*');
+	unsigned int times = 1;
 
-	if (!*name) {
+	if (number) {
+		*number++ = '\0';
+		if (kstrtouint(number, 10, &times) || !times || times > KEXEC_JUMP_MAX_TIMES) {
+			pr_err("peer: it is jumped to 1 to %d times\n", KEXEC_JUMP_MAX_TIMES);
+			return -EINVAL;
+		}
+	}
+	if (!*name && times == 1) {
 		if (choice)
 			forget_choice(choice);
 		return 0;
 	}
-	if (!is_name(name)) {
+	if (*name && !is_name(name)) {
 		pr_err("peer: a name is 1 to %d letters, digits, dots, dashes and underscores, the first one a letter or digit\n",
 		       KEXEC_JUMP_NAME_LEN - 1);
 		return -EINVAL;
@@ -139,6 +180,7 @@ int kexec_jump_choose(const char *name)
 		list_add(&choice->entry, &choices);
 	}
 	strscpy(choice->name, name);
+	choice->times = times;
 	return 0;
 }
 
@@ -230,6 +272,27 @@ struct kimage *kexec_jump_image(unsigned int n)
 	struct kimage *image = n ? READ_ONCE(peers[n - 1].image) : READ_ONCE(kexec_image);
 
 	return image && image->preserve_context ? image : NULL;
+}
+
+/**
+ * kexec_jump_in_any_window - does an address lie in the window of an image?
+ * @addr:	physical
+ *
+ * Not asked of images of preserved kernels: nobody comes back from there.
+ *
+ * Under kexec_jump_lock or the kexec lock.
+ */
+bool kexec_jump_in_any_window(u64 addr)
+{
+	unsigned int n;
+
+	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
+		const struct kimage *image = kexec_jump_image(n);
+
+		if (image && !image->jump->from_image && kexec_jump_in_window(image->jump, addr))
+			return true;
+	}
+	return false;
 }
 
 /* The image of that name, @unnamed if that is empty. Under kexec_jump_lock */
@@ -331,15 +394,17 @@ bool kexec_jump_would_run(struct kimage **unnamed)
 }
 
 /**
- * kexec_jump_name_next - say which peer is to run when this kernel has jumped back
- * @attempt:	what was found by kexec_jump_meant(); its @next_number is set if there is one
+ * kexec_jump_plan - how the calling process wants it to go on
+ * @attempt:	what was found by kexec_jump_meant(). Its @more_times are set, and its
+ *		@next_number if another peer is to run when this kernel has jumped back
  *
  * Process context, under kexec_jump_lock.
  */
-void kexec_jump_name_next(struct kexec_jump_attempt *attempt)
+void kexec_jump_plan(struct kexec_jump_attempt *attempt)
 {
 	const char *name = kexec_jump_chosen();
 
+	attempt->more_times = chosen_times() - 1;
 	if (*name && attempt->image == kexec_jump_image(0))
 		attempt->next_number = their_number(name);
 }
@@ -368,21 +433,38 @@ void kexec_jump_tell_names(struct kexec_jump *jump)
 	}
 }
 
-/**
- * kexec_jump_next - where the peer that came back wants to go
- * @attempt:	it did not die; the kexec lock is held
- *
- * Return: the image of another peer, or NULL.
- */
-struct kimage *kexec_jump_next(const struct kexec_jump_attempt *attempt)
+/* The image of the peer that the one that came back has asked for, or NULL. */
+static struct kimage *asked_for(const struct kexec_jump_attempt *attempt)
 {
-	u32 number = attempt->peer_died || attempt->from_image ? 0 : attempt->next_number;
+	u32 number = kexec_jump_is_told(attempt->image->jump) ? attempt->next_number : 0;
 	unsigned int i;
 
 	for (i = 0; number && i < KEXEC_JUMP_MAX_PEERS; i++)
 		if (peers[i].image && !--number)
 			return peers[i].image;
 	return NULL;
+}
+
+/**
+ * kexec_jump_next - is there another jump to be made?
+ * @attempt:	just back; the kexec lock is held. Its @more_times are counted down
+ *
+ * Return: the image to jump to, or NULL.
+ */
+struct kimage *kexec_jump_next(struct kexec_jump_attempt *attempt)
+{
+	struct kimage *next;
+
+	if (attempt->peer_died || attempt->from_image)
+		return NULL;
+	next = asked_for(attempt);
+	if (next) {
+		attempt->more_times = 0;
+	} else if (attempt->more_times) {
+		attempt->more_times--;
+		next = attempt->image;
+	}
+	return next;
 }
 
 /**

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kexec jump: pages that lie outside the window.
+ * Kexec jump: pages that lie outside a window, or outside all of them.
  *
  * The page allocator cannot be asked for one. So pages are allocated one by one
  * and sorted, and those in the window are kept until no more are wanted: else
@@ -14,6 +14,12 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
+/* Outside the windows of all images. Under kexec_jump_lock, or with tasks frozen. */
+struct kexec_jump_pool kexec_jump_outside_all = {
+	.inside = LIST_HEAD_INIT(kexec_jump_outside_all.inside),
+	.unusable = LIST_HEAD_INIT(kexec_jump_outside_all.unusable),
+};
+
 /**
  * kexec_jump_pool_init - begin to allocate
  * @pool:	the pool
@@ -25,6 +31,12 @@ void kexec_jump_pool_init(struct kexec_jump_pool *pool,
 	pool->window = window;
 	INIT_LIST_HEAD(&pool->inside);
 	INIT_LIST_HEAD(&pool->unusable);
+}
+
+static bool is_inside(const struct kexec_jump_pool *pool, u64 addr)
+{
+	return pool->window ? kexec_jump_ranges_hold(pool->window, addr, addr + 1) :
+			      kexec_jump_in_any_window(addr);
 }
 
 /**
@@ -52,7 +64,7 @@ int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,
 		return -ENOMEM;
 
 	addr = page_to_phys(page);
-	if (kexec_jump_ranges_hold(pool->window, addr, (u64)addr + 1))
+	if (is_inside(pool, addr))
 		pages = &pool->inside;
 	else if (addr >= KEXEC_SOURCE_MEMORY_LIMIT)
 		pages = &pool->unusable;

@@ -380,7 +380,8 @@ static int walk_down(struct kexec_jump_attempt *attempt, unsigned int *entered)
 		}
 		if (error || report->test) {
 			report->step = step->name;
-			attempt->message = report->test ? PMSG_THAW : PMSG_RECOVER;
+			if (!attempt->jumped)
+				attempt->message = report->test ? PMSG_THAW : PMSG_RECOVER;
 			break;
 		}
 	}
@@ -394,19 +395,22 @@ static void walk_up(struct kexec_jump_attempt *attempt, unsigned int *entered,
 		leave_step(--*entered, attempt);
 }
 
-/* Between two peers the steps stay that have nothing to do with the image. */
+/*
+ * Between two jumps devices and other CPUs rest on. Only what this kernel needs to look
+ * at the next one is brought back: system devices, and interrupts on the boot CPU.
+ */
 static unsigned int nr_steps_that_stay(void)
 {
 	unsigned int i = 0;
 
-	while (i < ARRAY_SIZE(steps) && steps[i].enter != kexec_jump_memory_enter)
+	while (i < ARRAY_SIZE(steps) && steps[i].enter != interrupts_enter)
 		i++;
 	return i;
 }
 
 /*
- * Walk down the steps, into the peer if none of them objects, and up again; down once
- * more if that peer wants another one to run. Returns how the attempt ended and leaves
+ * Walk down the steps, into the peer if none of them objects, and up again; or into it
+ * once more, or on to another one, if that was asked for. Returns how the attempt ended and leaves
  * the details in the report.
  */
 static int run_sequence(struct kexec_jump_attempt *attempt)
@@ -430,10 +434,7 @@ static int run_sequence(struct kexec_jump_attempt *attempt)
 		if (!next)
 			break;
 		walk_up(attempt, &entered, nr_steps_that_stay());
-		attempt->image = next;
-		attempt->next_number = 0;
-		attempt->jumped = false;
-		error = kexec_jump_check_target(next);
+		error = kexec_jump_turn_to(attempt, next);
 		if (error) {
 			report->step = "check";
 			break;
@@ -455,7 +456,7 @@ bool kexec_jump_in_progress(void)
 }
 
 /**
- * kexec_jump_execute - jump to the peer, to others if it says so, and come back
+ * kexec_jump_execute - jump to the peer, again or to others if asked for, and come back
  * @image:	the loaded context-preserving image
  *
  * Called by reboot(2) in process context with the sleep lock and the kexec
@@ -487,7 +488,7 @@ int kexec_jump_execute(struct kimage *image)
 	report->peer_died = false;
 	memset(step_ns, 0, sizeof(step_ns));
 
-	kexec_jump_name_next(&attempt);
+	kexec_jump_plan(&attempt);
 	error = kexec_jump_check_target(image);
 	if (error) {
 		report->step = "check";
@@ -499,7 +500,6 @@ int kexec_jump_execute(struct kimage *image)
 
 	if (kexec_jump_is_call(image)) {
 		error = kexec_jump_call(&attempt);
-		report->jumps += attempt.jumped;
 		report->step = error ? "call" : NULL;
 	} else {
 		pm_suspend_clear_flags();

@@ -44,29 +44,10 @@ static void free_own(void)
 	nr_own = 0;
 }
 
-/* Add a page to @own_pages, outside the window of @jump if there is one. */
-static int alloc_shared_page(struct kexec_jump *jump)
-{
-	const gfp_t gfp = GFP_HIGHUSER | __GFP_ZERO;
-	struct page *page;
-
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	cond_resched();
-	if (jump)
-		return kexec_jump_alloc_outside(&jump->pool, gfp, &own_pages) ? 0 : -ENOMEM;
-	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
-	if (!page)
-		return -ENOMEM;
-	list_add_tail(&page->lru, &own_pages);
-	return 0;
-}
-
 static int alloc_own(unsigned long nr)
 {
 	unsigned long reserve = min(nr, RESERVE_PAGES);
-	struct kexec_jump *jump = kexec_jump_loaded();
-	int error = 0;
+	struct page *page;
 
 	if (nr + reserve > si_mem_available()) {
 		pr_err("%lu kB to share do not fit: %lu kB of memory are available, %lu kB must stay free\n",
@@ -78,17 +59,18 @@ static int alloc_own(unsigned long nr)
 	own_pfns = kvcalloc(nr, sizeof(*own_pfns), GFP_KERNEL);
 	if (!own_pfns)
 		return -ENOMEM;
-	while (!error && nr_own < nr) {
-		error = alloc_shared_page(jump);
-		if (!error)
-			own_pfns[nr_own++] = page_to_pfn(list_last_entry(&own_pages,
-									 struct page, lru));
+	while (nr_own < nr) {
+		page = kexec_jump_alloc_outside(&kexec_jump_outside_all,
+						GFP_HIGHUSER | __GFP_ZERO, &own_pages);
+		if (!page)
+			break;
+		own_pfns[nr_own++] = page_to_pfn(page);
 	}
-	if (jump)
-		kexec_jump_free_unusable(&jump->pool);
-	if (error)
-		free_own();
-	return error;
+	kexec_jump_free_unusable(&kexec_jump_outside_all);
+	if (nr_own == nr)
+		return 0;
+	free_own();
+	return fatal_signal_pending(current) ? -EINTR : -ENOMEM;
 }
 
 /**
@@ -106,8 +88,8 @@ bool kexec_jump_shared_page(unsigned long n, unsigned long *pfn)
 	return true;
 }
 
-/* The image may have been loaded after the pages were allocated. */
-static int move_out_of_window(struct kexec_jump *jump)
+/* Images may have been loaded after the pages were allocated. */
+static int move_out_of_windows(void)
 {
 	struct page *page, *next;
 	unsigned long n = 0;
@@ -117,10 +99,10 @@ static int move_out_of_window(struct kexec_jump *jump)
 		LIST_HEAD(outside);
 		struct page *new;
 
-		if (kexec_jump_in_window(jump, PFN_PHYS(pfn)) ||
+		if (kexec_jump_in_any_window(PFN_PHYS(pfn)) ||
 		    PFN_PHYS(pfn) >= KEXEC_SOURCE_MEMORY_LIMIT) {
-			new = kexec_jump_alloc_outside(&jump->pool, GFP_HIGHUSER,
-						       &outside);
+			new = kexec_jump_alloc_outside(&kexec_jump_outside_all,
+						       GFP_HIGHUSER, &outside);
 			if (!new)
 				return -ENOMEM;
 			copy_highpage(new, page);
@@ -134,36 +116,44 @@ static int move_out_of_window(struct kexec_jump *jump)
 }
 
 /**
- * kexec_jump_share - let the peer find the shared memory
- * @jump:	the jump to be made
+ * kexec_jump_share - make ready what leads peers to the shared memory
  *
- * Process context, tasks frozen, devices at work. kexec_jump_unshare() must be
- * called on error, too.
+ * Process context, devices at work, the kexec lock held, and kexec_jump_lock unless
+ * tasks are frozen. The memory and the list stay outside all windows until
+ * kexec_jump_unshare(), which must be called on error, too.
  *
  * Return: 0 or -ENOMEM.
  */
-int kexec_jump_share(struct kexec_jump *jump)
+int kexec_jump_share(void)
 {
-	struct kexec_jump_header *header = kexec_jump_header(jump);
 	unsigned long n;
 	int error;
 
-	header->description = 0;
-	header->shared = 0;
-	header->shared_pages = nr_own;
 	kexec_jump_list_init(&list);
-	error = move_out_of_window(jump);
-	if (!error && nr_own)
-		error = kexec_jump_list_alloc(&jump->pool, &list, nr_own);
-	if (!error && nr_own) {
+	if (!nr_own)
+		return 0;
+	error = move_out_of_windows();
+	if (!error)
+		error = kexec_jump_list_alloc(&kexec_jump_outside_all, &list, nr_own);
+	if (!error) {
 		for (n = 0; n < nr_own; n++)
 			kexec_jump_list_add(&list, PFN_PHYS(own_pfns[n]) | IND_SOURCE);
 		kexec_jump_list_add(&list, IND_DONE);
-		header->shared = kexec_jump_list_address(&list);
 	}
-	kexec_jump_free_unusable(&jump->pool);
-	kexec_jump_seal_header(header);
+	kexec_jump_free_unusable(&kexec_jump_outside_all);
 	return error;
+}
+
+/**
+ * kexec_jump_tell_shared - let a peer find the shared memory
+ * @header:	of the jump to be made; to be sealed afterwards
+ *
+ * After kexec_jump_share().
+ */
+void kexec_jump_tell_shared(struct kexec_jump_header *header)
+{
+	header->shared = nr_own ? kexec_jump_list_address(&list) : 0;
+	header->shared_pages = nr_own;
 }
 
 /**

@@ -106,19 +106,20 @@ static ssize_t show_image_window(char *buf)
 
 static ssize_t show_peer(char *buf)
 {
-	return sysfs_emit(buf, "%s\n", kexec_jump_chosen());
+	return kexec_jump_show_choice(buf);
 }
 
 static ssize_t store_peer(struct kobject *kobj, struct kobj_attribute *attr,
 			  const char *buf, size_t count)
 {
-	char name[KEXEC_JUMP_NAME_LEN + 1];
+	/* With room for a number */
+	char name[KEXEC_JUMP_NAME_LEN + 16];
 	int error;
 
 	if (!capable(CAP_SYS_BOOT))
 		return -EPERM;
-	/* One that is too long stays so. */
-	strscpy(name, buf, sizeof(name));
+	if (strscpy(name, buf) < 0)
+		return -EINVAL;
 	mutex_lock(&kexec_jump_lock);
 	error = kexec_jump_choose(strim(name));
 	mutex_unlock(&kexec_jump_lock);
