@@ -36,6 +36,12 @@ def call_with_arguments(g, programs):
         said = returns(g, f"kjump call /tmp/args.{kind} 0 'two words' '' --help", OK)
         assert re.findall(r'argument (\d): "(.*)"', said) == [
             ("0", f"/tmp/args.{kind}"), ("1", "0"), ("2", "two words"), ("3", ""), ("4", "--help")]
+    # In a row, each adds to the output; the first exit code that is not 0 counts.
+    jumps = int(sysfs(g, "jumps"))
+    said = returns(g, "kjump call --times=3 /tmp/args.bin 0 x", OK)
+    assert re.findall(r'argument (\d)', said) == ["0", "1", "2"] * 3
+    returns(g, "kjump call --times=2 /tmp/args.bin 7", 71, "/tmp/args.bin ended with 7$")
+    assert int(sysfs(g, "jumps")) == jumps + 5
     # Its exit code; from 63 on, only in words.
     for code, rc in (1, 65), (62, 126), (63, 127), (4000000000, 127):
         returns(g, f"kjump call /tmp/args.bin {code}", rc, f"/tmp/args.bin ended with {code}$")

@@ -59,6 +59,8 @@ bool jump_loaded(void);
 /* From now on, nobody but kjump is to jump to what is loaded; a reboot is a reboot. */
 void jump_hold(bool hold);
 
+/* The next jump() is so many jumps, between which devices rest. */
+int jump_times(unsigned long times);
 /*
  * Jump. KJ_OK when somebody jumped back here; KJ_PEER if the other kernel died;
  * otherwise it was not left or not reached, and why is in fail_text().

@@ -303,7 +303,9 @@ void kj_start(uintptr_t return_address)
 	find_call(return_address);
 	code = main(find_arguments(), argv);
 	if (kj.call) {
-		kj.call->exit_code = (uint32_t)code;
+		/* In a series, the first that says something is wrong. */
+		if (!kj.call->exit_code)
+			kj.call->exit_code = (uint32_t)code;
 		kj.call->state = KJ_CALL_ENDED;
 	}
 }

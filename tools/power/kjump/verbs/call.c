@@ -6,6 +6,7 @@
 #include "peer/program.h"
 #include "verbs/verbs.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,11 +14,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_NO_DEVICES, OPT_FORCE };
+enum { OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_TIMES, OPT_NO_DEVICES,
+       OPT_FORCE };
+
+/* KEXEC_JUMP_MAX_TIMES of the kernel */
+#define TIMES_MAX	10000
 
 static const char call_help[] =
 	"kjump call [--mem=ADDRESS] [--input=FILE] [--output=FILE] [--room=SIZE]\n"
-	"           [--no-devices] [--force] PROGRAM [ARGUMENT...]\n\n"
+	"           [--times=N] [--no-devices] [--force] PROGRAM [ARGUMENT...]\n\n"
 	"Call PROGRAM in physical address mode and come back when it returns. An ELF\n"
 	"program is loaded where it says (with kexec), a flat one at ADDRESS (default 32M),\n"
 	"and entered at its beginning: it must be linked for ADDRESS, for what it writes\n"
@@ -30,6 +35,8 @@ static const char call_help[] =
 	"  --input    a file for it to read, - for standard input\n"
 	"  --output   where what it writes goes (default: standard output)\n"
 	"  --room     for so much of it (default 1M)\n"
+	"  --times    call it N times (up to 10000), without waiting for devices in between;\n"
+	"             it keeps its memory, and what it writes is added to what there is\n"
 	"  --no-devices  it uses none: they stay at work, and the call takes a small part of\n"
 	"             the time (a flat program, in memory that the kernel can do without)\n"
 	"  --force    although a peer is loaded: it is lost\n";
@@ -116,7 +123,8 @@ static int name_death(const char *program, bool flat, uint64_t address)
 	return KJ_PEER;
 }
 
-static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
+static int tell_and_jump(struct program_call *call, unsigned long times, bool flat,
+			 uint64_t address)
 {
 	bool to_stdout = call->out == STDOUT_FILENO;
 	const char *program = call->argv[0];
@@ -124,6 +132,8 @@ static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
 	uint64_t size;
 	uint32_t code;
 
+	if (!rc && times > 1)
+		rc = jump_times(times);
 	if (rc)
 		return rc;
 	jumped = jump();
@@ -149,19 +159,28 @@ static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
 }
 
 /* Whatever happens, nothing stays loaded, and no memory shared. */
-static int call_program(struct conf *conf, struct program_call *call, bool flat,
-			uint64_t address, unsigned long flags)
+static int call_program(struct conf *conf, struct program_call *call, unsigned long times,
+			bool flat, uint64_t address, unsigned long flags)
 {
 	const char *program = call->argv[0];
 	int rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
 
 	if (rc)
 		return rc;
-	rc = tell_and_jump(call, flat, address);
+	rc = tell_and_jump(call, times, flat, address);
 	kexec_unload();
 	if (!call->alone)
 		shared_resize(0);
 	return rc;
+}
+
+static bool parse_times(const char *text, unsigned long *times)
+{
+	char *end;
+
+	errno = 0;
+	*times = strtoul(text, &end, 10);
+	return !errno && isdigit((unsigned char)*text) && !*end && *times && *times <= TIMES_MAX;
 }
 
 int verb_call(int argc, char **argv)
@@ -171,6 +190,7 @@ int verb_call(int argc, char **argv)
 		{ "input", required_argument, NULL, OPT_INPUT },
 		{ "output", required_argument, NULL, OPT_OUTPUT },
 		{ "room", required_argument, NULL, OPT_ROOM },
+		{ "times", required_argument, NULL, OPT_TIMES },
 		{ "no-devices", no_argument, NULL, OPT_NO_DEVICES },
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
@@ -178,7 +198,7 @@ int verb_call(int argc, char **argv)
 	struct program_call call = { .room = PROGRAM_ROOM };
 	uint64_t address = 32 * MB;
 	bool force = false, at = false, elf = false;
-	unsigned long flags = 0;
+	unsigned long flags = 0, times = 1;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
 
@@ -195,6 +215,8 @@ int verb_call(int argc, char **argv)
 			call.output = optarg;
 		else if (c == OPT_ROOM && !parse_size(optarg, &call.room))
 			return usage(argv[0], "no size: \"%s\"", optarg);
+		else if (c == OPT_TIMES && !parse_times(optarg, &times))
+			return usage(argv[0], "no number from 1 to %d: \"%s\"", TIMES_MAX, optarg);
 		else if (c == OPT_MEM && (!parse_size(optarg, &address) || address % PAGE))
 			return usage(argv[0], "no address of a page: \"%s\"", optarg);
 		at |= c == OPT_MEM;
@@ -222,7 +244,7 @@ int verb_call(int argc, char **argv)
 	call.argc = argc - optind;
 	rc = program_prepare(&call);
 	if (!rc)
-		rc = call_program(&conf, &call, !elf, address, flags);
+		rc = call_program(&conf, &call, times, !elf, address, flags);
 	program_free(&call);
 	return rc;
 }
