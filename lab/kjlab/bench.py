@@ -28,6 +28,7 @@ WINDOWS_MB = (32, 512)
 # What the host needs beside a guest's memory.
 HOST_REST_MB = 3072
 CALLS = 10
+SERIES = 100
 SWITCHES = 4
 # The base's loader is quadratic: minutes for a large window.
 PATIENCE = 300
@@ -39,6 +40,8 @@ FLAT = (RET +
 
 # What the guest types in the peer to be able to go back.
 WAY_BACK = "kexec --load-jump-back-helper --entry=$(sed 's/.*kexec_jump_back_entry=//' /proc/cmdline)"
+# To jump several times, or to another peer.
+PLANNED = "sh -c 'echo \"{}\" >/sys/kernel/kexec_jump/peer; exec kjreboot'"
 
 
 def guest_memory_mb():
@@ -193,11 +196,11 @@ def stock_load(s, mb):
             f"--append='{s.guest.peer_line('B')}'")
 
 
-def calls(s, names, number, pause=""):
-    """Call what is loaded `number` times; the time of call n is the row names[n]."""
+def calls(s, names, number, pause="", command="kjreboot"):
+    """Call what is loaded `number` times, or run another command; the time of call n is the row names[n]."""
     failed = None
     try:
-        out = s.run(f"for i in $(seq {number}); do tsctime kjreboot || break; {pause}done")
+        out = s.run(f"for i in $(seq {number}); do tsctime {command} || break; {pause}done")
     except Failed as e:
         out, failed = e.said, e
     times = s.ms(out)
@@ -227,6 +230,13 @@ def measure_flat(s):
         s.run("sleep 1")
         calls(s, {2: paused}, 2, "sleep 1; ")
         s.note_steps(paused)
+    series = f"flat program, one of {SERIES} in a row"
+    with s.rows(series):
+        if s.which == "base":
+            raise Failed("each of its calls is a call of its own")
+        s.run("sleep 1")
+        s.results[series] = s.ms(s.run(f"tsctime {PLANNED.format(f'*{SERIES}')}"))[0] / SERIES
+        s.note_steps(series)
     with s.rows(*no_ahci.values()):
         if not s.guest:
             s.fresh()
@@ -283,11 +293,29 @@ def measure_switch(s):
             s.jump("kjreboot >/dev/null", "B")
 
 
+def measure_peers(s):
+    """Of two peers, to the other one and back: four jumps, by way of A."""
+    name = "from one peer to another and back"
+    with s.rows(name):
+        if s.which == "base":
+            raise Failed("it has one peer")
+        s.fresh(memory="1G")
+        for peer in "red", "green":
+            s.run(f"kjump load --name={peer} --append='lab.name={peer} lab.mount=0'")
+        s.jump("kjump switch red", "red")
+        s.run(WAY_BACK)
+        s.jump("kjump switch green", "green")
+        s.run(WAY_BACK)
+        s.jump(f"for i in $(seq {SWITCHES + 1}); do {PLANNED.format('red')}; done >/dev/null", "red")
+        s.results[name] = min(calls(s, {}, SWITCHES, command=PLANNED.format("green"))[1:])
+
+
 def measure(variant, which, icount):
     s = Session(variant, which, icount)
     began = time.monotonic()
     try:
-        for part in (measure_loads, measure_content, measure_flat, measure_windows, measure_switch):
+        for part in (measure_loads, measure_content, measure_flat, measure_windows, measure_switch,
+                     measure_peers):
             say(f"{variant}, {which}{', counting instructions' if icount else ''}: "
                 + part.__name__.replace("measure_", ""))
             part(s)
