@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from jumps import (JUMP, MB, SYSFS, Console, assemble, at_work, dmesg, jump_back_entry, load_ret, load_way_back,
+from jumps import (JUMP, MB, SYSFS, Console, assemble, at_work, dmesg, iomem, jump_back_entry, load_ret, load_way_back,
                    put_file, reboot, result_of, sysfs)
 from test_failures import FAIL
 from test_memory_changes import poison
 from test_peers import load, named, peers, stock_load
 from test_round_trips import Clocks
-from test_view import save_core
+from test_view import LISTS, Frames, check_frames, rounded, save_core
 from test_visible import TRACING
 
 AT = 32 * MB
@@ -97,7 +97,7 @@ def test_number(boot, variant):
 
 def test_from_peer_to_peer(boot, variant):
     """The next one sees A as it is, and what the last one left in the memory that they share."""
-    g = boot(variant, smp=2, memory="640M", disks=False, net=False, blank=700)
+    g = boot(variant, smp=2, memory="640M", disks=False, net=False, blank=LISTS + 32, append="init_on_alloc=1")
 
     def write(mb, text):
         g.run(f"printf '{text}' | dd of={SYSFS}/shared bs=1M seek={mb} 2>/dev/null").check()
@@ -105,9 +105,11 @@ def test_from_peer_to_peer(boot, variant):
     def read(mb, size):
         return g.run(f"dd if={SYSFS}/shared bs=1M skip={mb} count=1 2>/dev/null | head -c {size}").out
 
+    told = iomem(g, "System RAM")
     # Before anything is loaded: some of it is in the way of what is.
     g.run(f"echo {8 * MB} >{SYSFS}/shared_size").check()
     write(6, "from A")
+    frames = Frames(g, 0x3333, 128)
     load(g, "red")
     stock_load(g, "green")
     g.run("echo A >/tmp/me").check()
@@ -120,13 +122,15 @@ def test_from_peer_to_peer(boot, variant):
     load_way_back(g)
     assert (read(6, 6), read(7, 8)) == ("from A", "from red")
     core = save_core(g)
-    assert core.entry == jump_back_entry(g)
+    assert core.entry == jump_back_entry(g) and core.ram() == rounded(told)
+    check_frames(core, frames)
     assert peers(g) == {"red": "other", "green": "self"}
-    # A fails on the way to red: it goes on itself, and knows why.
+    # Two more jumps, and A is back.
     g.jump(named("red", "kexec -e -x"), to="red")
     g.jump(JUMP, to="A")
     check_walked(g, 3)
     assert g.run("cat /tmp/me").out == "A" and sysfs(g, "jumps") == "3"
+    frames.end()
     g.run(f"echo syscore 2 >{FAIL}").check()
     g.jump("kjump switch red", to="red")
     g.jump(named("green", "kexec -e -x"), to="A")

@@ -15,9 +15,9 @@
  * loaded them, and comes back to it. A peer that wants another one to run names it in the
  * same way, and jumps back: the kernel between them leaves its tasks, devices and other
  * CPUs as they are, sees that the other one can be jumped to, and jumps there. If not,
- * it goes on itself, and reboot(2) says why. What the peers know of each other is their names: the memory of one
- * is in no other one's view, nor in an image of the kernel that loaded them. So when that
- * is resumed from an image, all of them are gone.
+ * it goes on itself, and reboot(2) says why. What the peers know of each other is their
+ * names: the memory of one is in no other one's view, nor in an image of the kernel that
+ * loaded them. So when that is resumed from an image, all of them are gone.
  *
  * Behind a name can be said how many times it is jumped to by one reboot(2), such as
  * "blue*100": a series, between which devices and other CPUs rest, too. It ends early if

@@ -14,8 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_TIMES, OPT_NO_DEVICES,
-       OPT_FORCE };
+enum {
+	OPT_MEM = OPT_FIRST, OPT_INPUT, OPT_OUTPUT, OPT_ROOM, OPT_TIMES, OPT_NO_DEVICES,
+	OPT_FORCE
+};
 
 /* KEXEC_JUMP_MAX_TIMES of the kernel */
 #define TIMES_MAX	10000
