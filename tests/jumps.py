@@ -92,10 +92,10 @@ def result_of(out):
     return 0 if re.search(r": ok|ret=0", out) else None
 
 
-def load_ret(g, at=RET, size=0x1000):
+def load_ret(g, at=RET, size=0x1000, options=""):
     """Load a program that just returns, with a window of this size."""
     g.run(r"printf '\303' >/tmp/ret").check()
-    return g.run(f"kload -e {at:#x} -s {at:#x}:{size}:/tmp/ret")
+    return g.run(f"kload {options} -e {at:#x} -s {at:#x}:{size}:/tmp/ret")
 
 
 def ranges(text):

@@ -5,12 +5,13 @@ import re
 import pytest
 
 from images import DEVICE, RESTORE, hibernate, resume
-from jumps import MB, Work, at_work, load_kernel, load_ret, load_way_back, reboot, sysfs
+from jumps import MB, SYSFS, Work, at_work, load_kernel, load_ret, load_way_back, reboot, result_of, sysfs
 from kjlab import guest
 from kjlab.kernel import DEBUG
 from test_failures import fail_each_step
 from test_fuzz import fuzz_calls
 from test_peer_panic import PANIC, check_told, enter, panic
+from test_turns import series
 
 # Memory is filled when it is freed, and what makes it too slow is left to the test that is about it. And for
 # such a kernel as its peer.
@@ -75,6 +76,19 @@ def test_jumps(debug):
         work.check()
         load_ret(g, size=8 * MB).check()
         assert reboot(g, 2) == [0, 0]
+
+
+def test_in_a_row(debug):
+    """Calls without resuming devices, and without suspending them."""
+    g = debug()
+    with at_work(g) as work:
+        g.run(f"echo 1000000 >{SYSFS}/shared_size").check()
+        load_ret(g, size=8 * MB).check()
+        assert series(g, 4) == 0
+        work.check()
+        assert any(result_of(load_ret(g, at, options="-f 0x402").out) == 0 for at in range(48 * MB, 400 * MB, 16 * MB))
+        assert series(g, 20) == 0 and sysfs(g, "jumps") == "24"
+        work.check()
 
 
 def test_image(debug, boot, tmp_path):

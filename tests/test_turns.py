@@ -24,7 +24,7 @@ def load_program(g, tmp_path, name, *defines, flags=2, at=AT):
 
 def series(g, times, name=""):
     """The result of a reboot(2) that jumps so many times."""
-    return result_of(g.run(named(f"'{name}*{times}'", "kjreboot"), timeout=300).out)
+    return result_of(g.run(named(f'"{name}*{times}"', "kjreboot"), timeout=300).out)
 
 
 def trace(g):
