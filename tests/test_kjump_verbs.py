@@ -42,6 +42,11 @@ def call_with_arguments(g, programs):
     assert re.findall(r'argument (\d)', said) == ["0", "1", "2"] * 3
     returns(g, "kjump call --times=2 /tmp/args.bin 7", 71, "/tmp/args.bin ended with 7$")
     assert int(sysfs(g, "jumps")) == jumps + 5
+    # What was written until then is there; nothing, if there was nothing.
+    for nth, times in (3, 2), (1, 0):
+        g.run(f"echo old >/tmp/out; echo syscore {nth} >/sys/kernel/debug/kexec_jump/fail_step").check()
+        returns(g, "kjump call --times=5 --output=/tmp/out /tmp/args.bin", FAILED, "the jump failed")
+        assert g.run("cat /tmp/out").out == ("\n".join(times * ['argument 0: "/tmp/args.bin"']) or "old")
     # Its exit code; from 63 on, only in words.
     for code, rc in (1, 65), (62, 126), (63, 127), (4000000000, 127):
         returns(g, f"kjump call /tmp/args.bin {code}", rc, f"/tmp/args.bin ended with {code}$")

@@ -77,10 +77,20 @@ def test_a_series(boot, variant, tmp_path):
         assert series(g, 5) == errno.EOWNERDEAD and sysfs(g, "jumps") == "17"
         assert sysfs(g, "image_entry") == "0x0"
         work.check()
+        # Before each jump it is looked at where that leads: what this one leaves is no entry.
+        assert load_program(g, tmp_path, "stray") == 0
+        assert series(g, 5) == errno.ENOEXEC and sysfs(g, "last") == f"error -{errno.ENOEXEC} at check"
+        assert sysfs(g, "jumps") == "18" and dmesg(g, "left by the peer, but outside its window")
+        assert dmesg(g, f"no jump after 1: step check: error -{errno.ENOEXEC}")
+        work.check()
         # While devices work.
+        g.run("kload -u").check()
         place = next(at for at in range(48 * MB, 400 * MB, 16 * MB)
                      if load_program(g, tmp_path, "state", flags=0x402, at=at) == 0)
-        assert series(g, 500) == 0 and count() == 500 and sysfs(g, "jumps") == "517", place
+        assert series(g, 500) == 0 and count() == 500 and sysfs(g, "jumps") == "518"
+        g.run("kload -u").check()
+        assert load_program(g, tmp_path, "stray", flags=0x402, at=place) == 0
+        assert series(g, 5) == errno.ENOEXEC and sysfs(g, "jumps") == "519"
         work.check()
 
 
@@ -125,6 +135,8 @@ def test_from_peer_to_peer(boot, variant):
     assert core.entry == jump_back_entry(g) and core.ram() == rounded(told)
     check_frames(core, frames)
     assert peers(g) == {"red": "other", "green": "self"}
+    # A kernel that runs there jumps once.
+    assert series(g, 2, "red") == series(g, 2) == errno.EINVAL and dmesg(g, "is jumped to several times")
     # Two more jumps, and A is back.
     g.jump(named("red", "kexec -e -x"), to="red")
     g.jump(JUMP, to="A")
@@ -143,12 +155,11 @@ def test_from_peer_to_peer(boot, variant):
 
 @pytest.mark.parametrize("variant", ["x86_64"])
 def test_next_one_is_refused(boot, variant):
-    """A looks at the next peer before it jumps: memory of that one has failed."""
+    """A looks at the next peer before it jumps: memory of that one has failed, or it is held."""
     at = 384 * MB
     g = boot(variant, smp=2, memory="640M", append="kernelcore=256M nokaslr", allow=["Memory failure"])
     with at_work(g) as work:
         load(g, "red")
-        g.run(named("bad", "true")).check()
         load_ret(g, at=8 * MB).check()
         g.run(r"printf '\303' >/tmp/ret").check()
         g.run(named("bad", f"kload -e {at:#x} -s {at:#x}:0x10000:/tmp/ret")).check()
@@ -159,6 +170,12 @@ def test_next_one_is_refused(boot, variant):
         assert sysfs(g, "last") == f"error -{errno.EADDRNOTAVAIL} at check" and sysfs(g, "jumps") == "1"
         assert dmesg(g, f"window: the page at {at + 0x2000:#x} is poisoned")
         work.check()
+        g.run(named("bad", f"kload -e {at - MB:#x} -s {at - MB:#x}:0x1000:/tmp/ret")).check()
+        g.run(f"sh -c 'echo bad >{SYSFS}/peer; echo 1 >{SYSFS}/held'").check()
+        g.jump("kjump switch red", to="red")
+        g.jump(named("bad", "kexec -e -x"), to="A")
+        assert sysfs(g, "last") == f"error -{errno.EINVAL} at check" and sysfs(g, "jumps") == "2"
+        assert dmesg(g, "the next peer is held")
         g.jump("kjump switch red", to="red")
         g.jump(JUMP, to="A")
         work.check()

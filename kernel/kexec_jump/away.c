@@ -53,14 +53,26 @@ static bool anybody_may_look(void)
  * there is, so not to a program, which cannot ask. And not when all that memory must
  * not be seen.
  */
-static bool may_be_shown(void)
+static bool may_be_shown(const struct kexec_jump *jump)
 {
 	if (!anybody_may_look())
 		return false;
 	if (hibernation_available())
 		return true;
-	pr_notice("what forbids hibernation (nohibernate, lockdown, memfd_secret(2), or CXL memory in use) forbids to show this kernel's memory to the peer\n");
+	if (jump->may_look)
+		pr_notice("what forbids hibernation (nohibernate, lockdown, memfd_secret(2), or CXL memory in use) forbids to show this kernel's memory to the peer\n");
 	return false;
+}
+
+static int describe_prepare(const struct kexec_jump *jump)
+{
+	int error = kexec_jump_describe_prepare();
+
+	if (!error || jump->may_look)
+		return error;
+	/* It would be for the next one, if any. */
+	kexec_jump_describe_cleanup();
+	return 0;
 }
 
 /* The rest, if it may look, is told when nothing of this kernel changes any more. */
@@ -96,8 +108,8 @@ int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
 	if (!kexec_jump_is_told(jump))
 		return 0;
 	error = kexec_jump_share();
-	if (!error && may_be_shown())
-		error = kexec_jump_describe_prepare();
+	if (!error && may_be_shown(jump))
+		error = describe_prepare(jump);
 	if (error)
 		kexec_jump_memory_leave(attempt);
 	else
@@ -124,9 +136,11 @@ void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt)
  * @attempt:	it came back from a peer
  * @next:	the image of the next one, or the same
  *
- * Process context on the boot CPU, the only one at work, devices suspended.
+ * Process context. Either it is the boot CPU, the only one at work, devices suspended;
+ * or the image is a program that is called while they work.
  *
- * Return: 0, or the errors of kexec_jump_check_target(), with a message.
+ * Return: 0, or with a message the errors of kexec_jump_check_target(), -EINVAL if the
+ * image is held, or -EPERM if nobody comes back from there: that is no peer's to decide.
  */
 int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next)
 {
@@ -134,9 +148,19 @@ int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next)
 
 	attempt->image = next;
 	attempt->next_number = 0;
-	if (!error && kexec_jump_is_told(next->jump))
+	if (error)
+		return error;
+	if (kexec_jump_image_held(next)) {
+		pr_err("the next peer is held (/sys/kernel/kexec_jump/held)\n");
+		return -EINVAL;
+	}
+	if (next->jump->from_image) {
+		pr_err("the next peer is an image of another kernel, in which this one would be lost\n");
+		return -EPERM;
+	}
+	if (kexec_jump_is_told(next->jump))
 		tell(next->jump);
-	return error;
+	return 0;
 }
 
 /**

@@ -22,6 +22,8 @@
 #include <linux/cpumask.h>
 #include <linux/nmi.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/stop_machine.h>
 
 static bool in_another_window(const struct kexec_jump *jump, u64 addr)
@@ -94,7 +96,8 @@ static int call_alone(void *data)
  * Process context, kexec lock held. Others are at work until the program runs: they
  * must not change the shared memory meanwhile.
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or in a series the errors of kexec_jump_turn_to(), or -EINTR after
+ * a fatal signal.
  */
 int kexec_jump_call(struct kexec_jump_attempt *attempt)
 {
@@ -112,9 +115,11 @@ int kexec_jump_call(struct kexec_jump_attempt *attempt)
 		error = stop_machine_cpuslocked(call_alone, attempt,
 						cpumask_of(cpumask_first(cpu_online_mask)));
 		kexec_jump_report.jumps += !error;
-		if (attempt->peer_died || !attempt->more_times--)
+		if (error || attempt->peer_died || !attempt->more_times--)
 			break;
 		cond_resched();
+		error = fatal_signal_pending(current) ? -EINTR :
+			kexec_jump_turn_to(attempt, attempt->image);
 	}
 	kexec_jump_unshare(false);
 	mutex_unlock(&kexec_jump_lock);

@@ -169,7 +169,7 @@ int kexec_jump_choose(char *name);
 struct kimage *kexec_jump_image(unsigned int n);
 bool kexec_jump_in_any_window(u64 addr);
 struct kexec_jump *kexec_jump_loaded(void);
-void kexec_jump_plan(struct kexec_jump_attempt *attempt);
+int kexec_jump_plan(struct kexec_jump_attempt *attempt);
 void kexec_jump_tell_names(struct kexec_jump *jump);
 struct kimage *kexec_jump_next(struct kexec_jump_attempt *attempt);
 void kexec_jump_unload(const struct kimage *image);
@@ -270,7 +270,7 @@ void kexec_jump_forget_preserved(void);
 
 /* The architecture does all of it in machine_kexec(). */
 static inline bool kexec_jump_image_held(const struct kimage *image) { return false; }
-static inline void kexec_jump_plan(struct kexec_jump_attempt *attempt) { }
+static inline int kexec_jump_plan(struct kexec_jump_attempt *attempt) { return 0; }
 static inline void kexec_jump_unload(const struct kimage *image)
 {
 	kimage_free(xchg(&kexec_image, NULL));

@@ -399,14 +399,21 @@ bool kexec_jump_would_run(struct kimage **unnamed)
  *		@next_number if another peer is to run when this kernel has jumped back
  *
  * Process context, under kexec_jump_lock.
+ *
+ * Return: 0, or with a message -EINVAL if it is to be jumped to several times, and is
+ * a kernel that was not loaded by this one.
  */
-void kexec_jump_plan(struct kexec_jump_attempt *attempt)
+int kexec_jump_plan(struct kexec_jump_attempt *attempt)
 {
 	const char *name = kexec_jump_chosen();
 
 	attempt->more_times = chosen_times() - 1;
 	if (*name && attempt->image == kexec_jump_image(0))
 		attempt->next_number = their_number(name);
+	if (!attempt->more_times || kexec_jump_is_told(attempt->image->jump))
+		return 0;
+	pr_err("peer: only what this kernel has loaded itself is jumped to several times\n");
+	return -EINVAL;
 }
 
 /**

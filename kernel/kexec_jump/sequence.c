@@ -18,7 +18,9 @@
 #include <linux/nmi.h>
 #include <linux/notifier.h>
 #include <linux/pm.h>
+#include <linux/rcupdate.h>
 #include <linux/reboot.h>
+#include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/suspend.h>
 #include <linux/syscore_ops.h>
@@ -252,6 +254,7 @@ static void syscore_leave(struct kexec_jump_attempt *attempt)
 {
 	/* While the peer ran, the watchdogs' clocks may have gone on. */
 	touch_softlockup_watchdog();
+	rcu_cpu_stall_reset();
 	syscore_resume();
 }
 
@@ -434,6 +437,7 @@ static int run_sequence(struct kexec_jump_attempt *attempt)
 		if (!next)
 			break;
 		walk_up(attempt, &entered, nr_steps_that_stay());
+		cond_resched();
 		error = kexec_jump_turn_to(attempt, next);
 		if (error) {
 			report->step = "check";
@@ -464,7 +468,8 @@ bool kexec_jump_in_progress(void)
  * result; only if the peer has died its image is freed, or, if this kernel was resumed
  * from an image, those of all peers, as there is nothing left to jump to.
  *
- * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held,
+ * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held, or is
+ * no peer and is to be jumped to several times,
  * -EBUSY if a wakeup event was pending or hibernation is going on, -EOWNERDEAD if
  * the peer panicked, the errors of kexec_jump_check_target(), or the error of the step
  * that failed.
@@ -473,6 +478,7 @@ int kexec_jump_execute(struct kimage *image)
 {
 	struct kexec_jump_report *report = &kexec_jump_report;
 	struct kexec_jump_attempt attempt = { .image = image };
+	unsigned long before = report->jumps;
 	int error;
 
 	if (kexec_jump_image_held(image)) {
@@ -488,8 +494,7 @@ int kexec_jump_execute(struct kimage *image)
 	report->peer_died = false;
 	memset(step_ns, 0, sizeof(step_ns));
 
-	kexec_jump_plan(&attempt);
-	error = kexec_jump_check_target(image);
+	error = kexec_jump_plan(&attempt) ?: kexec_jump_check_target(image);
 	if (error) {
 		report->step = "check";
 		report->error = error;
@@ -517,6 +522,9 @@ int kexec_jump_execute(struct kimage *image)
 	} else if (report->from_image) {
 		pr_info("resumed from an image; the peer was not part of it and is unloaded\n");
 		kexec_jump_unload(NULL);
+	} else if (error && report->jumps != before) {
+		pr_err("no jump after %lu: step %s: error %d\n", report->jumps - before,
+		       report->step, error);
 	} else if (error) {
 		pr_err("not jumped: step %s: error %d\n", report->step, error);
 	} else if (kexec_jump_is_call(image)) {

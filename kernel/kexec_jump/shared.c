@@ -148,12 +148,14 @@ int kexec_jump_share(void)
  * kexec_jump_tell_shared - let a peer find the shared memory
  * @header:	of the jump to be made; to be sealed afterwards
  *
- * After kexec_jump_share().
+ * After kexec_jump_share(), or there is nothing to find.
  */
 void kexec_jump_tell_shared(struct kexec_jump_header *header)
 {
-	header->shared = nr_own ? kexec_jump_list_address(&list) : 0;
-	header->shared_pages = nr_own;
+	bool ready = !list_empty(&list.pages);
+
+	header->shared = ready ? kexec_jump_list_address(&list) : 0;
+	header->shared_pages = ready ? nr_own : 0;
 }
 
 /**

@@ -131,7 +131,7 @@ static int tell_and_jump(struct program_call *call, unsigned long times, bool fl
 	bool to_stdout = call->out == STDOUT_FILENO;
 	const char *program = call->argv[0];
 	int jumped, rc = program_tell(call);
-	uint64_t size;
+	uint64_t size, jumps = jump_number("jumps");
 	uint32_t code;
 
 	if (!rc && times > 1)
@@ -141,7 +141,7 @@ static int tell_and_jump(struct program_call *call, unsigned long times, bool fl
 	jumped = jump();
 	if (jumped == KJ_PEER)
 		name_death(program, flat, address);
-	else if (jumped)
+	else if (jumped && jump_number("jumps") == jumps)
 		return jumped;
 	rc = program_result(call, &code, &size);
 	if (jumped || rc)
