@@ -1,25 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 """Between two jumps of one reboot(2), to the same peer or from one to the next, devices and other CPUs rest on."""
 import errno
-import re
 
 import pytest
 
-from jumps import (JUMP, MB, SYSFS, Console, assemble, at_work, dmesg, iomem, jump_back_entry, load_ret, load_way_back,
-                   put_file, reboot, result_of, sysfs)
+from jumps import (JUMP, MB, SYSFS, Console, at_work, dmesg, iomem, jump_back_entry, load_way_back, reboot, result_of,
+                   sysfs)
+from test_calls import PRESERVE, load as load_for_calls, load_at
 from test_failures import FAIL
 from test_memory_changes import poison
 from test_peers import load, named, peers, stock_load
 from test_round_trips import Clocks
 from test_view import LISTS, Frames, check_frames, rounded, save_core
-from test_visible import TRACING
-
-AT = 32 * MB
+from test_visible import trace, traced
 
 
-def load_program(g, tmp_path, name, *defines, flags=2, at=AT):
-    put_file(g, assemble(g.variant, name, at, tmp_path, *defines)[1], f"/tmp/{name}")
-    return result_of(g.run(f"kload -f {flags:#x} -e {at:#x} -s {at:#x}:0x10000:/tmp/{name}").out)
+def load_program(g, tmp_path, name, *defines):
+    assert result_of(load_at(g, tmp_path, 32 * MB, name, *defines, flags=PRESERVE)) == 0
 
 
 def series(g, times, name=""):
@@ -27,19 +24,11 @@ def series(g, times, name=""):
     return result_of(g.run(named(f'"{name}*{times}"', "kjreboot"), timeout=300).out)
 
 
-def trace(g):
-    g.run(f"echo 1 >{TRACING}/events/kexec_jump/kexec_jump_step/enable && echo >{TRACING}/trace").check()
-
-
-def walked(g):
-    """{step: [how often entered, how often left]}"""
-    lines = re.findall(r"kexec_jump_step: (\S+) (enter|leave) begin", g.run(f"cat {TRACING}/trace").out)
-    return {step: [lines.count((step, way)) for way in ("enter", "leave")] for step, _ in lines}
-
-
 def check_walked(g, jumps):
     """What runs on other CPUs, and devices, is put to rest once."""
-    found = walked(g)
+    lines = traced(g)
+    # {step: [how often entered, how often left]}
+    found = {step: [lines.count((step, way, "end")) for way in ("enter", "leave")] for step, _, _ in lines}
     again = {step for step, times in found.items() if times == [jumps, jumps]}
     assert again == {"interrupts", "syscore", "processor"}, found
     assert all(times == [1, 1] for step, times in found.items() if step not in again) and "devices" in found, found
@@ -55,7 +44,7 @@ def test_a_series(boot, variant, tmp_path):
 
     with at_work(g) as work:
         console.said()
-        assert load_program(g, tmp_path, "state") == 0
+        load_program(g, tmp_path, "state")
         trace(g)
         clocks = Clocks(g)
         assert series(g, 7) == 0 and count() == 7 and sysfs(g, "jumps") == "7"
@@ -73,23 +62,20 @@ def test_a_series(boot, variant, tmp_path):
             work.check()
         assert series(g, 2) == 0 and sysfs(g, "last") == "ok"
         # It dies at once: it is not called again.
-        assert load_program(g, tmp_path, "fault", "-DOPCODE") == 0
+        load_program(g, tmp_path, "fault", "-DOPCODE")
         assert series(g, 5) == errno.EOWNERDEAD and sysfs(g, "jumps") == "17"
         assert sysfs(g, "image_entry") == "0x0"
         work.check()
         # Before each jump it is looked at where that leads: what this one leaves is no entry.
-        assert load_program(g, tmp_path, "stray") == 0
+        load_program(g, tmp_path, "stray")
         assert series(g, 5) == errno.ENOEXEC and sysfs(g, "last") == f"error -{errno.ENOEXEC} at check"
         assert sysfs(g, "jumps") == "18" and dmesg(g, "left by the peer, but outside its window")
         assert dmesg(g, f"no jump after 1: step check: error -{errno.ENOEXEC}")
         work.check()
         # While devices work.
-        g.run("kload -u").check()
-        place = next(at for at in range(48 * MB, 400 * MB, 16 * MB)
-                     if load_program(g, tmp_path, "state", flags=0x402, at=at) == 0)
+        load_for_calls(g, tmp_path, "state")
         assert series(g, 500) == 0 and count() == 500 and sysfs(g, "jumps") == "518"
-        g.run("kload -u").check()
-        assert load_program(g, tmp_path, "stray", flags=0x402, at=place) == 0
+        load_for_calls(g, tmp_path, "stray")
         assert series(g, 5) == errno.ENOEXEC and sysfs(g, "jumps") == "519"
         work.check()
 
@@ -160,7 +146,6 @@ def test_next_one_is_refused(boot, variant):
     g = boot(variant, smp=2, memory="640M", append="kernelcore=256M nokaslr", allow=["Memory failure"])
     with at_work(g) as work:
         load(g, "red")
-        load_ret(g, at=8 * MB).check()
         g.run(r"printf '\303' >/tmp/ret").check()
         g.run(named("bad", f"kload -e {at:#x} -s {at:#x}:0x10000:/tmp/ret")).check()
         poison(g, at + 0x2000)

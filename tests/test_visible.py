@@ -13,6 +13,16 @@ def steps(g):
             (line.split() for line in sysfs(g, "steps").splitlines())]
 
 
+def trace(g):
+    """From now on."""
+    g.run(f"echo 1 >{TRACING}/events/kexec_jump/kexec_jump_step/enable && echo >{TRACING}/trace").check()
+
+
+def traced(g):
+    """[(step, enter or leave, begin or end)], of what went well"""
+    return re.findall(r"kexec_jump_step: (\S+) (\w+) (\w+) error=0$", g.run(f"cat {TRACING}/trace").out, re.M)
+
+
 def test_a_jump_is_seen(boot, variant):
     g = boot(variant, smp=2, disks=False, net=False)
     assert sysfs(g, "last") == "none"
@@ -25,13 +35,11 @@ def test_a_jump_is_seen(boot, variant):
     assert int(sysfs(g, "image_entry"), 0) == RET
     assert (RET, RET + 0x2fff) in ranges(sysfs(g, "image_window"))
 
-    g.run(f"echo 1 >{TRACING}/events/kexec_jump/kexec_jump_step/enable").check()
+    trace(g)
     assert reboot(g) == [0]
     names = [name for name, _, _ in steps(g)]
-    traced = re.findall(r"kexec_jump_step: (\S+) (\w+) (\w+) error=0$",
-                        g.run(f"cat {TRACING}/trace").out, re.M)
-    assert traced == ([(n, "enter", part) for n in names for part in ("begin", "end")]
-                      + [(n, "leave", part) for n in reversed(names) for part in ("begin", "end")])
+    assert traced(g) == ([(n, "enter", part) for n in names for part in ("begin", "end")]
+                         + [(n, "leave", part) for n in reversed(names) for part in ("begin", "end")])
 
     # Devices are never free, in either direction.
     assert all(into > 0 and back > 0 for name, into, back in steps(g) if name == "devices")

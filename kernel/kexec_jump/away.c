@@ -75,8 +75,14 @@ static int describe_prepare(const struct kexec_jump *jump)
 	return 0;
 }
 
-/* The rest, if it may look, is told when nothing of this kernel changes any more. */
-static void tell(struct kexec_jump *jump)
+/**
+ * kexec_jump_tell - write into the header what the peer is told
+ * @jump:	the jump to be made; kexec_jump_share() was called
+ *
+ * Process context, kexec lock held. A description of this kernel follows when nothing of
+ * it changes any more.
+ */
+void kexec_jump_tell(struct kexec_jump *jump)
 {
 	struct kexec_jump_header *header = kexec_jump_header(jump);
 
@@ -113,7 +119,7 @@ int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt)
 	if (error)
 		kexec_jump_memory_leave(attempt);
 	else
-		tell(jump);
+		kexec_jump_tell(jump);
 	return error;
 }
 
@@ -159,7 +165,7 @@ int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next)
 		return -EPERM;
 	}
 	if (kexec_jump_is_told(next->jump))
-		tell(next->jump);
+		kexec_jump_tell(next->jump);
 	return 0;
 }
 

@@ -101,16 +101,13 @@ static int call_alone(void *data)
  */
 int kexec_jump_call(struct kexec_jump_attempt *attempt)
 {
-	struct kexec_jump_header *header = kexec_jump_header(attempt->image->jump);
 	int error;
 
 	cpus_read_lock();
 	mutex_lock(&kexec_jump_lock);
 	error = kexec_jump_share();
-	if (!error) {
-		kexec_jump_tell_shared(header);
-		kexec_jump_seal_header(header);
-	}
+	if (!error)
+		kexec_jump_tell(attempt->image->jump);
 	while (!error) {
 		error = stop_machine_cpuslocked(call_alone, attempt,
 						cpumask_of(cpumask_first(cpu_online_mask)));

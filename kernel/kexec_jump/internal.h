@@ -163,7 +163,6 @@ static inline bool kexec_jump_image_held(const struct kimage *image)
 }
 
 /* --- names.c --- */
-const char *kexec_jump_chosen(void);
 ssize_t kexec_jump_show_choice(char *buf);
 int kexec_jump_choose(char *name);
 struct kimage *kexec_jump_image(unsigned int n);
@@ -212,6 +211,7 @@ static inline bool kexec_jump_is_told(const struct kexec_jump *jump)
 int kexec_jump_check_target(struct kimage *image);
 int kexec_jump_memory_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_memory_leave(struct kexec_jump_attempt *attempt);
+void kexec_jump_tell(struct kexec_jump *jump);
 int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next);
 int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt);

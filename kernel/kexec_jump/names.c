@@ -102,25 +102,12 @@ static bool is_name(const char *name)
 	return length && length < KEXEC_JUMP_NAME_LEN && isalnum(name[0]);
 }
 
-/**
- * kexec_jump_chosen - the name of the image that the calling process means
- *
- * Process context, under kexec_jump_lock.
- *
- * Return: the name, "" for the image that has none.
- */
-const char *kexec_jump_chosen(void)
+/* The name of the image that the calling process means, "" for the one that has none. */
+static const char *chosen_name(void)
 {
 	const struct choice *choice = find_choice();
 
 	return choice ? choice->name : "";
-}
-
-static unsigned int chosen_times(void)
-{
-	const struct choice *choice = find_choice();
-
-	return choice ? choice->times : 1;
 }
 
 /**
@@ -133,11 +120,11 @@ static unsigned int chosen_times(void)
  */
 ssize_t kexec_jump_show_choice(char *buf)
 {
-	unsigned int times = chosen_times();
+	const struct choice *choice = find_choice();
 
-	if (times == 1)
-		return sysfs_emit(buf, "%s\n", kexec_jump_chosen());
-	return sysfs_emit(buf, "%s*%u\n", kexec_jump_chosen(), times);
+	if (!choice || choice->times == 1)
+		return sysfs_emit(buf, "%s\n", choice ? choice->name : "");
+	return sysfs_emit(buf, "%s*%u\n", choice->name, choice->times);
 }
 
 /**
@@ -218,7 +205,7 @@ struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned long flags,
 	if (flags & KEXEC_ON_CRASH)
 		return unnamed;
 	mutex_lock(&kexec_jump_lock);
-	name = kexec_jump_chosen();
+	name = chosen_name();
 	if (!*name)
 		goto out;
 	peer = find_peer(name) ?: unload ? NULL : find_peer("");
@@ -315,7 +302,7 @@ static struct kimage *own_image(struct kimage *unnamed, const char *name)
  */
 struct kexec_jump *kexec_jump_loaded(void)
 {
-	const struct kimage *image = own_image(kexec_jump_image(0), kexec_jump_chosen());
+	const struct kimage *image = own_image(kexec_jump_image(0), chosen_name());
 
 	return image ? image->jump : NULL;
 }
@@ -363,7 +350,7 @@ struct kimage *kexec_jump_meant(struct kimage *unnamed)
 	const char *name;
 
 	mutex_lock(&kexec_jump_lock);
-	name = kexec_jump_chosen();
+	name = chosen_name();
 	image = meant(unnamed, name);
 	if (*name && !image)
 		pr_notice("peer %s: not loaded\n", name);
@@ -387,7 +374,7 @@ bool kexec_jump_would_run(struct kimage **unnamed)
 
 	/* Images are freed under it, too. */
 	mutex_lock(&kexec_jump_lock);
-	image = meant(READ_ONCE(*unnamed), kexec_jump_chosen());
+	image = meant(READ_ONCE(*unnamed), chosen_name());
 	would = image && !(image->preserve_context && kexec_jump_image_held(image));
 	mutex_unlock(&kexec_jump_lock);
 	return would;
@@ -405,11 +392,13 @@ bool kexec_jump_would_run(struct kimage **unnamed)
  */
 int kexec_jump_plan(struct kexec_jump_attempt *attempt)
 {
-	const char *name = kexec_jump_chosen();
+	const struct choice *choice = find_choice();
 
-	attempt->more_times = chosen_times() - 1;
-	if (*name && attempt->image == kexec_jump_image(0))
-		attempt->next_number = their_number(name);
+	if (!choice)
+		return 0;
+	attempt->more_times = choice->times - 1;
+	if (*choice->name && attempt->image == kexec_jump_image(0))
+		attempt->next_number = their_number(choice->name);
 	if (!attempt->more_times || kexec_jump_is_told(attempt->image->jump))
 		return 0;
 	pr_err("peer: only what this kernel has loaded itself is jumped to several times\n");

@@ -413,8 +413,8 @@ static unsigned int nr_steps_that_stay(void)
 
 /*
  * Walk down the steps, into the peer if none of them objects, and up again; or into it
- * once more, or on to another one, if that was asked for. Returns how the attempt ended and leaves
- * the details in the report.
+ * once more, or on to another one, if that was asked for. Returns how the attempt ended
+ * and leaves the details in the report.
  */
 static int run_sequence(struct kexec_jump_attempt *attempt)
 {
@@ -468,11 +468,10 @@ bool kexec_jump_in_progress(void)
  * result; only if the peer has died its image is freed, or, if this kernel was resumed
  * from an image, those of all peers, as there is nothing left to jump to.
  *
- * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held, or is
- * no peer and is to be jumped to several times,
- * -EBUSY if a wakeup event was pending or hibernation is going on, -EOWNERDEAD if
- * the peer panicked, the errors of kexec_jump_check_target(), or the error of the step
- * that failed.
+ * Return: 0 after a jump and back (or a pm_test), -EINVAL if the image is held, -EBUSY
+ * if a wakeup event was pending or hibernation is going on, -EOWNERDEAD if the peer
+ * panicked, the errors of kexec_jump_plan(), kexec_jump_check_target() and
+ * kexec_jump_turn_to(), or the error of the step that failed.
  */
 int kexec_jump_execute(struct kimage *image)
 {

@@ -76,6 +76,8 @@ char *read_text(const char *path);
 int write_line(const char *path, const char *line);
 /* Bytes, or with K, M, G or T, which may be followed by B or iB: of 1024 each. */
 bool parse_size(const char *text, uint64_t *size);
+/* A decimal number; @end is what follows it. */
+bool parse_digits(const char *text, uint64_t *n, char **end);
 bool parse_seconds(const char *text, uint64_t *seconds);
 bool is_zero(const void *buf, size_t len);
 const char *human_size(uint64_t bytes, char *buf, size_t len);

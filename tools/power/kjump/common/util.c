@@ -260,17 +260,24 @@ bool parse_size(const char *text, uint64_t *size)
 	return true;
 }
 
+bool parse_digits(const char *text, uint64_t *n, char **end)
+{
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*n = strtoull(text, end, 10);
+	return !errno;
+}
+
 bool parse_seconds(const char *text, uint64_t *seconds)
 {
 	char *end;
 
-	if (*text < '0' || *text > '9')
+	if (!parse_digits(text, seconds, &end))
 		return false;
-	errno = 0;
-	*seconds = strtoull(text, &end, 10);
 	if (*end == 's')
 		end++;
-	return !errno && !*end && *seconds <= 1000000;
+	return !*end && *seconds <= 1000000;
 }
 
 bool is_zero(const void *buf, size_t len)

@@ -75,15 +75,16 @@ int peer_choose_again(void)
 	return chosen ? peer_choose(chosen) : KJ_OK;
 }
 
-int jump_times(unsigned long times)
+int jump_times(uint64_t times)
 {
-	char *line = xasprintf("%s*%lu", chosen ? chosen : "", times);
+	unsigned long long n = times;
+	char *line = xasprintf("%s*%llu", chosen ? chosen : "", n);
 	int error = write_line(KEXEC_JUMP_SYSFS "peer", line);
 
 	free(line);
 	if (error == ENOENT || error == EINVAL)
-		return fail(KJ_FAILED, "this kernel cannot jump %lu times at once", times);
-	return error ? fail(KJ_FAILED, "%lu times: %s", times, strerror(error)) : KJ_OK;
+		return fail(KJ_FAILED, "this kernel cannot jump %llu times at once", n);
+	return error ? fail(KJ_FAILED, "%llu times: %s", n, strerror(error)) : KJ_OK;
 }
 
 bool peer_next(char **list, struct named_peer *peer)

@@ -60,7 +60,7 @@ bool jump_loaded(void);
 void jump_hold(bool hold);
 
 /* The next jump() is so many jumps, between which devices rest. */
-int jump_times(unsigned long times);
+int jump_times(uint64_t times);
 /*
  * Jump. KJ_OK when somebody jumped back here; KJ_PEER if the other kernel died;
  * otherwise it was not left or not reached, and why is in fail_text().

@@ -13,6 +13,7 @@ struct program_call {
 	const char *input;		/* a file, "-" standard input, NULL none */
 	const char *output;		/* a file, NULL standard output */
 	uint64_t room;			/* for what the program returns */
+	uint64_t times;			/* how often it is called, in a row */
 	char **argv;			/* the program's name, and its arguments */
 	int argc;
 	/* From here on, not the caller's. */

@@ -6,7 +6,6 @@
 #include "peer/program.h"
 #include "verbs/verbs.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -125,8 +124,7 @@ static int name_death(const char *program, bool flat, uint64_t address)
 	return KJ_PEER;
 }
 
-static int tell_and_jump(struct program_call *call, unsigned long times, bool flat,
-			 uint64_t address)
+static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
 {
 	bool to_stdout = call->out == STDOUT_FILENO;
 	const char *program = call->argv[0];
@@ -134,8 +132,8 @@ static int tell_and_jump(struct program_call *call, unsigned long times, bool fl
 	uint64_t size, jumps = jump_number("jumps");
 	uint32_t code;
 
-	if (!rc && times > 1)
-		rc = jump_times(times);
+	if (!rc && call->times > 1)
+		rc = jump_times(call->times);
 	if (rc)
 		return rc;
 	jumped = jump();
@@ -161,28 +159,26 @@ static int tell_and_jump(struct program_call *call, unsigned long times, bool fl
 }
 
 /* Whatever happens, nothing stays loaded, and no memory shared. */
-static int call_program(struct conf *conf, struct program_call *call, unsigned long times,
-			bool flat, uint64_t address, unsigned long flags)
+static int call_program(struct conf *conf, struct program_call *call, bool flat,
+			uint64_t address, unsigned long flags)
 {
 	const char *program = call->argv[0];
 	int rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
 
 	if (rc)
 		return rc;
-	rc = tell_and_jump(call, times, flat, address);
+	rc = tell_and_jump(call, flat, address);
 	kexec_unload();
 	if (!call->alone)
 		shared_resize(0);
 	return rc;
 }
 
-static bool parse_times(const char *text, unsigned long *times)
+static bool parse_times(const char *text, uint64_t *times)
 {
 	char *end;
 
-	errno = 0;
-	*times = strtoul(text, &end, 10);
-	return !errno && isdigit((unsigned char)*text) && !*end && *times && *times <= TIMES_MAX;
+	return parse_digits(text, times, &end) && !*end && *times && *times <= TIMES_MAX;
 }
 
 int verb_call(int argc, char **argv)
@@ -197,10 +193,10 @@ int verb_call(int argc, char **argv)
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ NULL }
 	};
-	struct program_call call = { .room = PROGRAM_ROOM };
+	struct program_call call = { .room = PROGRAM_ROOM, .times = 1 };
 	uint64_t address = 32 * MB;
 	bool force = false, at = false, elf = false;
-	unsigned long flags = 0, times = 1;
+	unsigned long flags = 0;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
 
@@ -217,7 +213,7 @@ int verb_call(int argc, char **argv)
 			call.output = optarg;
 		else if (c == OPT_ROOM && !parse_size(optarg, &call.room))
 			return usage(argv[0], "no size: \"%s\"", optarg);
-		else if (c == OPT_TIMES && !parse_times(optarg, &times))
+		else if (c == OPT_TIMES && !parse_times(optarg, &call.times))
 			return usage(argv[0], "no number from 1 to %d: \"%s\"", TIMES_MAX, optarg);
 		else if (c == OPT_MEM && (!parse_size(optarg, &address) || address % PAGE))
 			return usage(argv[0], "no address of a page: \"%s\"", optarg);
@@ -246,7 +242,7 @@ int verb_call(int argc, char **argv)
 	call.argc = argc - optind;
 	rc = program_prepare(&call);
 	if (!rc)
-		rc = call_program(&conf, &call, times, !elf, address, flags);
+		rc = call_program(&conf, &call, !elf, address, flags);
 	program_free(&call);
 	return rc;
 }
