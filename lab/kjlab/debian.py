@@ -21,7 +21,7 @@ RELEASES = {"12": "bookworm", "13": "trixie"}
 MORE = ("btrfs-progs", "cryptsetup-initramfs", "grub-pc-bin", "iproute2", "kdump-tools", "lvm2", "netbase",
         "openssh-server", "postgresql")
 # How lab/guest/debian-disk puts it on which disks, in MB.
-SERVERS = {"12": ("encrypted", {"disk": 5300}), "13": ("btrfs", {"disk": 3500, "second": 1600})}
+SERVERS = {"12": ("encrypted", {"disk": 6200}), "13": ("btrfs", {"disk": 3500, "second": 1600})}
 PASSPHRASE = "lab"
 # Partitions in MB, after the first MB: GRUB's own, ESP, root.
 GRUB_MB, ESP_MB, ROOT_MB, SERVER_MB = 1, 64, 1400, 3000

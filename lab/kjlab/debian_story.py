@@ -167,11 +167,14 @@ def picture(story, name):
 
 
 def set_up(story, server):
-    story.tell("kjump setup chooses the partition that nobody uses, and has systemctl hibernate use kjump")
     encrypted = bool(server.answers)
+    story.tell(f"kjump setup chooses the {'volume' if encrypted else 'partition'} that nobody uses, "
+               "and has systemctl hibernate use kjump")
     if encrypted:
-        refused(story, "kjump setup --dry-run", "kjump setup --unencrypted")
-    story.type(f"kjump setup --systemd --ready{' --unencrypted' * encrypted} 2>/dev/null", timeout=900)
+        refused(story, "kjump setup --dry-run /dev/disk/by-partlabel/free", "kjump setup --unencrypted")
+    story.type("kjump setup --systemd --ready 2>/dev/null", timeout=900)
+    place = story.ask("sed -n s/^device=//p /etc/kjump.conf")
+    story.check("chosen", place.startswith("/dev/mapper/debian--vg-" if encrypted else "PARTUUID="), place)
     story.ask("systemctl restart systemd-logind")
 
 
@@ -206,7 +209,7 @@ def started(story):
     return story.ask("for p in $(pgrep -x pgbench) $(pgrep -ox postgres); do cut -d' ' -f22 /proc/$p/stat; done")
 
 
-def hibernate_to_off(story):
+def hibernate_to_off(story, server):
     story.tell("systemctl hibernate: a second kernel saves it, and switches the machine off")
     print("          kernel-A# systemctl hibernate", flush=True)
     began = time.monotonic()
@@ -218,11 +221,14 @@ def hibernate_to_off(story):
     story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")
     story.g.close()
     story.tell(f"off after {time.monotonic() - began:.0f} s; QEMU has ended")
+    seen = [d.name for d in server.disks if subprocess.run(["grep", "-qa", "KJUMPIMG", d]).returncode == 0]
+    story.check("who has the disks alone " + ("does not see it" if server.answers else "sees it"),
+                bool(seen) != bool(server.answers), f"an image on {', '.join(seen) or 'none of them'}")
 
 
 def hibernate(story, server, firmware):
     """systemctl hibernate, and on again; the seconds each took."""
-    hibernate_to_off(story)
+    hibernate_to_off(story, server)
     story.tell(f"switched on again: {firmware}, GRUB, the initramfs")
     began = time.monotonic()
     # Its shell goes on where it was.
@@ -370,9 +376,9 @@ def tell(release, lab_kernel):
         check_journal(story)
         refusals(story)
         if server.answers:
-            hibernate_to_off(story)
+            hibernate_to_off(story, server)
             wrong_passphrases(story, server, second)
-        hibernate_to_off(story)
+        hibernate_to_off(story, server)
         changed_between(story, server, second)
         locked_down(story)
         power_off(story)

@@ -91,12 +91,12 @@ facts()
 	echo "swap       ${swap:-none}"
 }
 
-# Disks without partitions, and partitions: NAME SIZE.
+# Disks without partitions, partitions, and volumes: NAME SIZE.
 places()
 {
 	lsblk -rpno NAME,TYPE,SIZE,PKNAME | awk '
 		$4 != "" { parent[$4] = 1 }
-		$2 == "part" || $2 == "disk" { name[n++] = $1; size[$1] = $3 }
+		$2 ~ /^(part|disk|lvm|crypt)$/ { name[n++] = $1; size[$1] = $3 }
 		END { for (i = 0; i < n; i++) if (!parent[name[i]]) print name[i], size[name[i]] }'
 }
 
@@ -113,15 +113,26 @@ verdict()
 	fi
 }
 
-# Whether the root file system is on an encrypted device.
+# encrypted DEVICE: whether it is, or is on such a one.
 encrypted()
 {
-	lsblk -snro TYPE "$(findmnt -nvo SOURCE /)" 2>/dev/null | grep -qx crypt
+	lsblk -snro TYPE "$1" 2>/dev/null | grep -qx crypt
+}
+
+root_encrypted()
+{
+	encrypted "$(findmnt -nvo SOURCE /)"
 }
 
 # What it will be called when other disks are there.
 lasting_name()
 {
+	case $(lsblk -dnro TYPE "$1") in
+	lvm | crypt)
+		lsblk -dnpo NAME "$1"
+		return
+		;;
+	esac
 	id=$(lsblk -dno PARTUUID "$1")
 	if [ "$id" ]; then
 		echo "PARTUUID=$id"
@@ -143,16 +154,23 @@ choose()
 		echo "  $name $size: ${why:-free}"
 		if ! [ "$why" ]; then
 			echo "$name" >>"$work/free"
+			if encrypted "$name"; then
+				echo "$name" >>"$work/encrypted"
+			fi
 		fi
 	done
+	# Whose disks are encrypted wants what is saved encrypted, too.
+	if [ -s "$work/encrypted" ] && root_encrypted; then
+		mv "$work/encrypted" "$work/free"
+	fi
 	if [ "$device" ]; then
-		device=$(readlink -f "$device")
+		device=$(lsblk -dnpo NAME "$device" || readlink -f "$device")
 		why=$(verdict "$device")
 		if [ "$why" ]; then
 			die "$why"
 		fi
 	elif ! [ -s "$work/free" ]; then
-		die "there is no place to save this system to: make a partition for it"
+		die "there is no place to save this system to: make a partition or a logical volume for it"
 	elif [ "$(wc -l <"$work/free")" -gt 1 ]; then
 		die "there are several places to save this system to: kjump setup DEVICE"
 	else
@@ -163,11 +181,12 @@ choose()
 		die "$device is called otherwise when other disks are there: make a partition on it"
 	fi
 	say "this system will be saved to $device, $name"
-	if encrypted; then
+	if root_encrypted && ! encrypted "$device"; then
 		say "this system's disks are encrypted, what is saved there is not: whoever gets" \
 			"hold of it can read what was in memory, keys of the disks too"
 		if [ "$unencrypted" = 0 ]; then
-			die "to have it saved there all the same: kjump setup --unencrypted"
+			die "make a logical volume for it, which is encrypted like the others (lvcreate);" \
+				"or, to have it saved there all the same: kjump setup --unencrypted"
 		fi
 	fi
 }

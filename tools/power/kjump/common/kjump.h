@@ -56,6 +56,8 @@ void *xalloc_pages(size_t size);		/* page aligned, zeroed */
 void *xrealloc(void *p, size_t size);
 char *xasprintf(const char *fmt, ...) __printf(1, 2);
 char *xvasprintf(const char *fmt, va_list ap) __printf(1, 0);
+/* A text, or NULL, of which nothing is to stay in memory. */
+void free_secret(char *text);
 
 /* Whole buffers; a short count means end of file (read) or no space (write). */
 ssize_t pread_full(int fd, void *buf, size_t len, uint64_t offset);

@@ -102,6 +102,13 @@ char *xvasprintf(const char *fmt, va_list ap)
 	return checked(text);
 }
 
+void free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 char *xasprintf(const char *fmt, ...)
 {
 	char *text;

@@ -15,7 +15,7 @@ int device_check(const char *path, const char *busy, bool force);
  * any device open to write to it but @own (0: none).
  */
 int device_none_written(dev_t own);
-/* Whether another kernel finds it: KJ_REFUSED if it is none that hardware has. */
+/* Whether another kernel finds it: KJ_REFUSED if hardware has none such, nor can it be told. */
 int device_on_hardware(const char *path);
 /* Whether what is on no disk is in memory or on a network. */
 bool device_in_memory(dev_t dev);

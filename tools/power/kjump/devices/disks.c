@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -178,6 +179,62 @@ static int disk_of(const struct here *h, const struct identity *piece)
 		found = (int)i;
 	}
 	return unique ? found : -1;
+}
+
+/* A partition that a piece of its disk is in, and the piece is then @offset bytes into it. */
+struct within {
+	const struct identity *piece;
+	dev_t disk, dev;
+	uint64_t offset;
+};
+
+static int look_within(void *ctx, const char *path)
+{
+	struct within *w = ctx;
+	const struct identity *piece = w->piece;
+	struct identity id;
+	char *number;
+	struct stat st;
+	dev_t disk = 0;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode) || identity_of(st.st_rdev, &id)) {
+		fail_clear();
+		return 0;
+	}
+	number = xasprintf("/sys/dev/block/%u:%u/../dev", major(st.st_rdev), minor(st.st_rdev));
+	if (id.length != id.size && device_number(number, &disk) && disk == w->disk &&
+	    id.start <= piece->start && piece->length <= id.length &&
+	    piece->start - id.start <= id.length - piece->length) {
+		w->dev = st.st_rdev;
+		w->offset = piece->start - id.start;
+	}
+	free(number);
+	identity_free(&id);
+	return w->dev != w->disk;
+}
+
+bool disks_find_piece(const struct identity *piece, dev_t *dev, uint64_t *offset)
+{
+	struct within w = { .piece = piece };
+	struct here h = { 0 };
+	int disk;
+	bool found;
+
+	device_for_each(add_disk, &h);
+	disk = disk_of(&h, piece);
+	/* It will be written to: like another one is not enough. */
+	found = disk >= 0 && likeness(&h.list[disk].id, piece) > 2 * MAYBE_SAME_DISK;
+	if (found) {
+		w.disk = h.list[disk].dev;
+		w.dev = w.disk;
+		w.offset = piece->start;
+		/* As its volume has it: not the whole disk, which is in use by others, too. */
+		device_for_each(look_within, &w);
+		*dev = w.dev;
+		*offset = w.offset;
+	}
+	free_here(&h);
+	return found;
 }
 
 /* Of samples, this much of every so much. */

@@ -46,6 +46,11 @@ bool disks_parse(const char *text, struct disks *d);
  * the places that show it; @busy: all pieces of disks in use, whatever they are part of.
  */
 int disks_in_use(struct disks *to_guard, struct disks *busy);
+/*
+ * The device that a piece of a disk is on, a partition if there is one, and how many bytes
+ * into it. False if its disk is not there, or cannot be told from another one.
+ */
+bool disks_find_piece(const struct identity *piece, dev_t *dev, uint64_t *offset);
 /* KJ_REFUSED if @path, which is device @dev or a file on it, is or may be on such a piece. */
 int disks_check_target(const char *busy, const char *path, dev_t dev);
 /* In the peer: what is there now. KJ_FAILED if it does not find all that is written to. */

@@ -2,26 +2,24 @@
 /* Where on hardware the bytes of a device are. See map.h. */
 #include "devices/map.h"
 #include "devices/device.h"
+#include "devices/dm.h"
 #include "devices/users.h"
 
 #include <dirent.h>
-#include <fcntl.h>
-#include <linux/dm-ioctl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define SECTOR		512ull
-#define TABLE_SIZE	(64 * KB)
+#define SECTOR		DM_SECTOR
 /* No sane setup is deeper. */
 #define DEPTH_MAX	16
 
 struct map {
 	void (*visit)(void *ctx, const struct identity *piece);
 	void *ctx;
+	bool *encrypted;		/* set if some of it is, or NULL */
 };
 
 static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth);
@@ -47,28 +45,9 @@ static bool target_below(const struct dm_target_spec *t, const char *params, dev
 	return true;
 }
 
-static struct dm_ioctl *read_table(dev_t dev)
-{
-	struct dm_ioctl *io = xalloc(TABLE_SIZE);
-	int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
-
-	io->version[0] = DM_VERSION_MAJOR;
-	io->data_size = TABLE_SIZE;
-	io->data_start = sizeof(*io);
-	io->flags = DM_STATUS_TABLE_FLAG;
-	io->dev = (minor(dev) & 0xff) | major(dev) << 8 | (uint64_t)(minor(dev) & ~0xffu) << 12;
-	if (fd < 0 || ioctl(fd, DM_TABLE_STATUS, io) || (io->flags & DM_BUFFER_FULL_FLAG)) {
-		free(io);
-		io = NULL;
-	}
-	if (fd >= 0)
-		close(fd);
-	return io;
-}
-
 static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth)
 {
-	struct dm_ioctl *io = read_table(dev);
+	struct dm_ioctl *io = dm_table(dev);
 	const char *base = io ? (const char *)io + io->data_start : NULL;
 	uint64_t at = offset, end = offset + length;
 	uint32_t next = 0;
@@ -84,6 +63,8 @@ static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t len
 		if (at < first || at >= last)
 			continue;
 		piece = (last < end ? last : end) - at;
+		if (m->encrypted && !strcmp(t->target_type, "crypt"))
+			*m->encrypted = true;
 		good = target_below(t, (const char *)(t + 1), &below, &start) &&
 			map_down(m, below, start + (at - first), piece, depth);
 		at += piece;
@@ -152,14 +133,14 @@ static bool map_partition(const struct map *m, const char *sys, uint64_t offset,
 static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth)
 {
 	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
-	char *dm = xasprintf("%s/dm", sys), *md = xasprintf("%s/md", sys);
+	char *md = xasprintf("%s/md", sys);
 	char *partition = xasprintf("%s/partition", sys);
 	struct identity id = { 0 };
 	bool good = false;
 
 	if (depth == DEPTH_MAX) {
 		/* It leads nowhere. */
-	} else if (!access(dm, F_OK)) {
+	} else if (dm_is(dev)) {
 		good = map_dm(m, dev, offset, length, depth + 1);
 	} else if (!access(md, F_OK)) {
 		good = map_md(m, md, offset, length, depth + 1);
@@ -177,7 +158,6 @@ static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t l
 	identity_free(&id);
 	free(partition);
 	free(md);
-	free(dm);
 	free(sys);
 	return good;
 }
@@ -259,5 +239,15 @@ bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,
 {
 	const struct map m = { .visit = visit, .ctx = ctx };
 
+	return map_down(&m, dev, offset, length, 0);
+}
+
+bool map_volume(dev_t dev, uint64_t offset, uint64_t length,
+		void (*visit)(void *ctx, const struct identity *piece), void *ctx,
+		bool *encrypted)
+{
+	const struct map m = { .visit = visit, .ctx = ctx, .encrypted = encrypted };
+
+	*encrypted = false;
 	return map_down(&m, dev, offset, length, 0);
 }

@@ -3,6 +3,7 @@
 #include "devices/device.h"
 #include "devices/disks.h"
 #include "devices/users.h"
+#include "devices/volume.h"
 #include "image/image.h"
 
 #include <blkid/blkid.h>
@@ -39,7 +40,7 @@ bool device_in_memory(dev_t dev)
 int device_on_hardware(const char *path)
 {
 	static const char * const made_up[] = {
-		"dm-", "md", "loop", "zram", "ram", "nbd", "drbd", "bcache", NULL,
+		"md", "loop", "zram", "ram", "nbd", "drbd", "bcache", NULL,
 	};
 	char *name = NULL;
 	struct stat st;
@@ -48,7 +49,8 @@ int device_on_hardware(const char *path)
 	if (stat(path, &st) || !S_ISBLK(st.st_mode))
 		return fail(KJ_USAGE, "%s is not a block device", path);
 	name = device_name(st.st_rdev);
-	if (is_one_of(name, made_up))
+	rc = volume_check(path, st.st_rdev);
+	if (!rc && is_one_of(name, made_up))
 		rc = fail(KJ_REFUSED,
 			  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
 			  path, name);
@@ -159,6 +161,35 @@ static int check_image(const char *path)
 	return rc;
 }
 
+/* A page of an encrypted device that nobody has written to yet: as good as random. */
+static bool is_noise(const uint8_t *page)
+{
+	/* 16 times each value, give or take 4; by chance none comes as often as this. */
+	const unsigned int too_often = 64;
+	unsigned int times[256] = { 0 };
+
+	for (unsigned int i = 0; i < PAGE; i++)
+		if (++times[page[i]] == too_often)
+			return false;
+	return true;
+}
+
+/*
+ * Whether there is nothing: zeroes. But for the first page, which who makes a volume has
+ * cleared, what is encrypted is noise until it is written to.
+ */
+static bool is_blank(const char *path, const uint8_t *data, size_t length)
+{
+	if (is_zero(data, length))
+		return true;
+	if (length < BLANK_SIZE || !is_zero(data, PAGE) || !volume_encrypted(path))
+		return false;
+	for (size_t at = PAGE; at < BLANK_SIZE; at += PAGE)
+		if (!is_noise(data + at) && !is_zero(data + at, PAGE))
+			return false;
+	return true;
+}
+
 static int check_content(const char *path)
 {
 	char *what = looks_like(path);
@@ -175,9 +206,9 @@ static int check_content(const char *path)
 	n = pread_full(fd, data, BLANK_SIZE, 0);
 	if (n < 0)
 		rc = fail(KJ_FAILED, "%s: %s", path, strerror(errno));
-	else if (n >= 8 && !memcmp(data, IMAGE_MAGIC, 8))
+	else if ((n >= 8 && !memcmp(data, IMAGE_MAGIC, 8)) || volume_is(path))
 		rc = check_image(path);
-	else if (what || !is_zero(data, (size_t)n))
+	else if (what || !is_blank(path, data, (size_t)n))
 		rc = fail(KJ_REFUSED, "%s holds %s; --force overwrites it", path,
 			  what ? what : "something");
 	free(what);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* An image's superblock and index on a device, in a file, in memory that is shared. */
 #include "image/image.h"
+#include "devices/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,15 +48,50 @@ int image_own_file(const struct image *image)
 	return KJ_OK;
 }
 
-int image_open(struct image *image, const char *path, bool write)
+static void image_init(struct image *image, const char *path)
 {
-	int flags = O_CLOEXEC | (write ? O_RDWR : O_RDONLY);
-	uint64_t size;
-	struct stat st;
-
 	memset(image, 0, sizeof(*image));
 	image->fd = -1;
 	image->path = xasprintf("%s", path);
+}
+
+static int read_room(struct image *image)
+{
+	if (ioctl(image->fd, BLKGETSIZE64, &image->room))
+		return fail(KJ_FAILED, "%s: cannot read its size: %s", image->path,
+			    strerror(errno));
+	return KJ_OK;
+}
+
+/* From the volume to the device for images on it. */
+static int go_into_volume(struct image *image, const char *text, bool write)
+{
+	int fd, rc = volume_open(image->path, text, write, &fd);
+
+	if (rc)
+		return rc;
+	image->on_volume = image->fd >= 0;
+	image->volume = image->fd;
+	image->fd = fd;
+	image->is_block = true;
+	image->direct = true;
+	return read_room(image);
+}
+
+int image_open_volume(struct image *image, const char *path, const char *text)
+{
+	image_init(image, path);
+	return go_into_volume(image, text, true);
+}
+
+int image_open(struct image *image, const char *path, bool write)
+{
+	int flags = O_CLOEXEC | (write ? O_RDWR : O_RDONLY);
+	struct stat st;
+	char *text;
+	int rc;
+
+	image_init(image, path);
 	if (!stat(path, &st)) {
 		image->is_block = S_ISBLK(st.st_mode);
 		if (!image->is_block && !S_ISREG(st.st_mode))
@@ -77,22 +113,23 @@ int image_open(struct image *image, const char *path, bool write)
 		return fail(errno == EBUSY ? KJ_REFUSED : KJ_FAILED, "%s: %s", path,
 			    errno == EBUSY ? "in use (mounted, swapped on, or part of something)" :
 			    strerror(errno));
-	if (image->is_block) {
-		if (ioctl(image->fd, BLKGETSIZE64, &size))
-			return fail(KJ_FAILED, "%s: cannot read its size: %s", path,
-				    strerror(errno));
-		image->room = size;
-	} else {
+	if (!image->is_block) {
 		image->room = UINT64_MAX;
+		return KJ_OK;
 	}
-	return KJ_OK;
+	rc = volume_text(path, image->fd, &text);
+	if (!rc)
+		rc = text ? go_into_volume(image, text, write) : read_room(image);
+	free_secret(text);
+	return rc;
 }
 
 dev_t image_device(const struct image *image)
 {
+	int fd = image->on_volume ? image->volume : image->fd;
 	struct stat st;
 
-	return image->is_block && !fstat(image->fd, &st) ? st.st_rdev : 0;
+	return image->is_block && !fstat(fd, &st) ? st.st_rdev : 0;
 }
 
 void image_close(struct image *image)
@@ -100,6 +137,9 @@ void image_close(struct image *image)
 	if (image->fd >= 0)
 		close(image->fd);
 	image->fd = -1;
+	if (image->on_volume)
+		close(image->volume);
+	image->on_volume = false;
 	free(image->path);
 	image->path = NULL;
 	index_free(&image->index);

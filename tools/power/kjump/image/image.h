@@ -16,6 +16,8 @@ struct image {
 	uint64_t base;
 	uint64_t room;			/* bytes it may have */
 	bool is_block, direct, shared;
+	bool on_volume;			/* see devices/volume.h */
+	int volume;			/* it, open, then */
 	enum image_state final;		/* when it is saved; 0: COMPLETE */
 	struct disks *disks;		/* what the saved system has in use, or NULL */
 	bool any_missing;		/* also if not all of these can be found */
@@ -25,6 +27,8 @@ struct image {
 };
 
 int image_open(struct image *image, const char *path, bool write);
+/* On a volume that another kernel has as @path, and that it says is here: volume_text(). */
+int image_open_volume(struct image *image, const char *path, const char *text);
 void image_close(struct image *image);
 /* The block device it is on by itself, 0 if it is in a file or in memory. */
 dev_t image_device(const struct image *image);

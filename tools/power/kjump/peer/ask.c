@@ -4,6 +4,7 @@
 #include "common/machine.h"
 #include "devices/device.h"
 #include "devices/disks.h"
+#include "devices/volume.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
 
@@ -212,20 +213,28 @@ int peer_check_room(const char *path)
 int peer_name_device(const char *path, struct message *m)
 {
 	char id[2 * IMAGE_ID_LEN + 1];
-	struct image image;
-	int rc = image_open(&image, path, true);
+	struct image image = { .fd = -1 };
+	char *volume = NULL;
+	int rc = volume_prepare(path);
 
 	if (!rc)
+		rc = image_open(&image, path, true);
+	if (!rc)
 		rc = check_room(&image);
+	if (!rc && image.on_volume)
+		rc = volume_text(path, image.volume, &volume);
 	if (!rc) {
 		memset(&image.super, 0, sizeof(image.super));
 		image_new_id(image.super.id);
 		image_id_text(image.super.id, id);
 		message_add(m, "id", "%s", id);
 		message_add(m, "device", "%s", path);
+		if (volume)
+			message_add_text(m, "volume", volume);
 		message_add(m, "room", "%llu", (unsigned long long)image.room);
 		rc = image_write_super(&image, IMAGE_PREPARED);
 	}
+	free_secret(volume);
 	image_close(&image);
 	return rc;
 }

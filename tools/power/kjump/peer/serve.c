@@ -58,30 +58,50 @@ static int go_back(const char *to)
 /*
  * By the name the first kernel wrote on it: device names may differ here. Where
  * it was there is looked first, as opening a disk may wait for its controller.
+ * A volume has no device here; what is told of it says where it is.
  */
-static int open_by_id(const char *id, const char *likely, struct image *image)
+static int look_for(const char *id, const char *likely, const char *volume, struct image *image)
+{
+	char found[2 * IMAGE_ID_LEN + 1], *path;
+	int rc;
+
+	image_close(image);
+	if (volume) {
+		rc = image_open_volume(image, likely, volume);
+	} else {
+		path = device_find_image(id, IMAGE_PREPARED, likely);
+		rc = path ? image_open(image, path, true) : KJ_NONE;
+		free(path);
+	}
+	if (!rc)
+		rc = image_read_super(image);
+	image_id_text(image->super.id, found);
+	if (!rc && (image->super.state != IMAGE_PREPARED || strcmp(id, found)))
+		rc = fail(KJ_NONE, "%s: something else is there", likely);
+	return rc;
+}
+
+static int open_by_id(const char *id, const char *likely, const char *volume, struct image *image)
 {
 	static bool found_one;
 	double until = now_seconds() + (found_one ? AGAIN_SECONDS : DEVICE_SECONDS);
 	bool looked_again = false;
-	char *path;
 	int rc;
 
-	while (!(path = device_find_image(id, IMAGE_PREPARED, likely))) {
+	while ((rc = look_for(id, likely, volume, image)) == KJ_NONE) {
+		fail_clear();
 		if (now_seconds() >= until)
 			return fail(KJ_FAILED,
 				    "the peer does not find %s: its kernel has no driver for it (kjump-mkinitramfs puts those of the disks there are now into the peer's initramfs), or it was connected after the peer had booted; then kjump load --ready boots another one",
-				    likely ? likely : "the device");
+				    likely);
 		/* It may be newer than what this kernel knows. */
 		if (!looked_again)
 			device_rescan();
 		looked_again = true;
 		usleep(50 * 1000);
 	}
-	found_one = true;
-	rc = image_open(image, path, true);
-	free(path);
-	return rc ? rc : image_read_super(image);
+	found_one |= !rc;
+	return rc;
 }
 
 static int save_as_asked(const struct message *m, struct message *reply,
@@ -89,7 +109,7 @@ static int save_as_asked(const struct message *m, struct message *reply,
 {
 	char *id = message_get(m, "id"), *compress = message_get(m, "compress");
 	char *device = message_get(m, "device"), *text = message_get_text(m, "disks");
-	char *firmware = message_get_text(m, "firmware");
+	char *firmware = message_get_text(m, "firmware"), *volume = message_get_text(m, "volume");
 	uint64_t room = message_number(m, "room");
 	uint32_t algorithm = IMAGE_COMPRESS_DEFAULT;
 	struct image image = { .fd = -1 };
@@ -100,7 +120,7 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	if (compress)
 		image_algorithm(compress, &algorithm);
 	if (id) {
-		rc = open_by_id(id, device, &image);
+		rc = open_by_id(id, device ? device : "the device", volume, &image);
 	} else {
 		rc = shared_image(m, &image);
 		image_new_id(image.super.id);
@@ -124,6 +144,7 @@ static int save_as_asked(const struct message *m, struct message *reply,
 		message_add(reply, "too_small", "1");
 	}
 	image_close(&image);
+	free_secret(volume);
 	disks_free(&disks);
 	free(firmware);
 	free(text);

@@ -95,6 +95,9 @@ int verb_hibernate(int argc, char **argv)
 	if (!device)
 		return usage(argv[0], "name a device, here or as device= in /etc/kjump.conf");
 	rc = device_named(&device, NEED_NOT_EXIST);
+	/* What no device would do for is said first. */
+	if (!rc)
+		rc = need_loading();
 	if (!rc)
 		rc = device_check(device, NULL, force);
 	if (!rc)

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Device mapper: what a device of it is made of, and making one. */
+#ifndef KJUMP_DM_H
+#define KJUMP_DM_H
+
+#include "common/kjump.h"
+
+#include <linux/dm-ioctl.h>
+
+#define DM_SECTOR	512ull
+
+/* A piece of a device: @length sectors from @start on are a target of @type. */
+struct dm_piece {
+	uint64_t start, length;
+	const char *type;
+	char *params;
+};
+
+/* Whether @dev is of device mapper. */
+bool dm_is(dev_t dev);
+/*
+ * All pieces of @dev as the kernel has them (struct dm_target_spec, each followed by its
+ * parameters, at data_start), without keys; NULL if they cannot be read. To be freed.
+ */
+struct dm_ioctl *dm_table(dev_t dev);
+/* A new device of these pieces, open; it is gone once it is closed. -1 after fail(). */
+int dm_open_new(const struct dm_piece *pieces, unsigned int count, bool write);
+
+#endif
