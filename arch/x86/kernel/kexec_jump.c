@@ -180,8 +180,7 @@ int arch_kexec_jump_check_image(struct kexec_jump *jump,
 
 u64 arch_kexec_jump_entry(const struct kexec_jump *jump)
 {
-	return page_to_phys(jump->page) + KEXEC_JUMP_CODE +
-	       (kexec_jump_back - kexec_jump_trampoline);
+	return kexec_jump_label_pa(page_to_phys(jump->page), kexec_jump_back);
 }
 
 /* Paging depth cannot be changed where kernels meet, so it must be the same. */

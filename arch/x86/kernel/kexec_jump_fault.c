@@ -48,11 +48,6 @@ struct kexec_jump_faults {
 
 static_assert(sizeof(struct kexec_jump_faults) <= PAGE_SIZE);
 
-static u64 handler(u64 page_pa, const char *label)
-{
-	return page_pa + KEXEC_JUMP_CODE + (label - kexec_jump_trampoline);
-}
-
 static void set_gate(gate_desc *gate, unsigned int type, u16 segment, u64 address, u8 ist)
 {
 	memset(gate, 0, sizeof(*gate));
@@ -85,7 +80,7 @@ void kexec_jump_set_faults(struct page *page, struct kexec_jump_state *state, u6
 	memset(faults, 0, sizeof(*faults));
 	state->fault_vector = KJ_NO_FAULT;
 	for (vector = 0; vector < KJ_EXCEPTIONS; vector++) {
-		u64 at = handler(page_pa, kexec_jump_faults) + vector * KJ_FAULT_BYTES;
+		u64 at = kexec_jump_label_pa(page_pa, kexec_jump_faults) + vector * KJ_FAULT_BYTES;
 #ifdef CONFIG_X86_64
 		set_gate(&faults->idt[vector], GATE_INTERRUPT, KJ_PEER_CS, at, 1);
 #else
@@ -109,7 +104,7 @@ void kexec_jump_set_faults(struct page *page, struct kexec_jump_state *state, u6
 #endif
 	}
 	set_gate(&faults->idt[X86_TRAP_BP], GATE_INTERRUPT, KJ_PEER_CS,
-		 handler(page_pa, kexec_jump_int3), IS_ENABLED(CONFIG_X86_64));
+		 kexec_jump_label_pa(page_pa, kexec_jump_int3), IS_ENABLED(CONFIG_X86_64));
 #ifdef CONFIG_X86_64
 	faults->tss.ist[0] = stack_pa;
 	faults->tss.io_bitmap_base = sizeof(faults->tss);

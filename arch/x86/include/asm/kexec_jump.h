@@ -121,6 +121,16 @@ extern const char kexec_jump_trampoline[], kexec_jump_trampoline_end[];
 extern const char kexec_jump_out[], kexec_jump_back[];
 extern const char kexec_jump_faults[], kexec_jump_int3[];
 
+/* Where a label of that code is, physically, in the jump page at @page_pa. */
+static inline u64 kexec_jump_label_pa(u64 page_pa, const char *label)
+{
+	unsigned long offset = label - kexec_jump_trampoline;
+
+	/* A label and a constant that the compiler adds up are the address of other code. */
+	OPTIMIZER_HIDE_VAR(offset);
+	return page_pa + KEXEC_JUMP_CODE + offset;
+}
+
 struct kexec_jump;
 
 /* kexec_jump.c */
