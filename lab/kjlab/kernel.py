@@ -230,13 +230,16 @@ def build_debian(full=False):
         raise LabError(f"lab/config/debian-modules: Debian's configuration has no {' '.join(unknown)}")
     # What only modules from elsewhere need, and takes as long as compiling; and what would need pahole.
     want |= {"MODVERSIONS": "n", "DEBUG_INFO_BTF": "n", "LOCALVERSION": '"-kjump"'}
+
+    def configure_all(*args):
+        have = complete(*args)
+        if lost := [m for m in modules if have.get(m) not in ("y", "m")]:
+            raise LabError(f"lab/config/debian-modules: what {' '.join(lost)} depends on is not there")
+
     with lock(f"kernel-{home.name}"):
         # "all": its modules stay where they are, to be packaged.
-        build_in(tree.TREE, home / "obj", "x86_64", want, source, home, ("all",), complete,
+        build_in(tree.TREE, home / "obj", "x86_64", want, source, home, ("all",), configure_all,
                  how_long="several hours" if full else "an hour or more on 2 cores")
-    have = parse((home / "obj/.config").read_text())
-    if lost := [m for m in modules if have.get(m) not in ("y", "m")]:
-        raise LabError(f"lab/config/debian-modules: what {' '.join(lost)} depends on is not there")
     return home
 
 
