@@ -3,7 +3,7 @@
 LAB := lab/lab
 # x86_64 or i386; without it: both (shell: x86_64)
 ARCH ?=
-export LINUX_SRC BASE
+export LINUX_SRC BASE COMPILER
 
 help:
 	@echo 'make tree                 compose the kernel tree in build/tree'
@@ -21,6 +21,7 @@ help:
 	@echo 'make debian               Debian servers hibernate and resume (same as lab/debian)'
 	@echo 'make bisect-check         build every commit, CONFIG_KEXEC_JUMP=y and =n'
 	@echo 'make clean                remove build/'
+	@echo 'COMPILER=clang compiles kernels with it: LTO and CFI on x86_64 (build/clang/).'
 	@echo 'BASE=7.3 (or newest) puts the series on that kernel instead of 6.12.'
 	@echo 'LINUX_SRC=... takes another kernel tarball or tree as the base.'
 

@@ -212,6 +212,9 @@ def test_bases():
     assert tree.known_bases()[0] == "6.12"
     for base, like in ("6.12", "6.12"), ("6.18", "6.12"), ("7.3", "7.3"), ("7.10", "7.3"), ("6.1", "6.12"):
         assert tree.base_folder(base).name == like
+    p = subprocess.run([LAB / "lab", "tree"], env={**os.environ, "COMPILER": "tcc"}, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 1 and p.stdout == "lab: COMPILER=tcc is none of gcc, clang\n"
     p = subprocess.run([LAB / "lab", "tree"], env={**os.environ, "BASE": "new"}, text=True,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert p.returncode == 1 and p.stdout.startswith("lab: BASE=new is neither") and "Traceback" not in p.stdout

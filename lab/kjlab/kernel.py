@@ -7,20 +7,25 @@ import re
 import shutil
 
 from . import packages, tree
-from .util import BASE, BUILD, LAB, SHARED, VARIANTS, LabError, Stamp, digest, lock, jobs, run, say
+from .util import BASE, BUILD, COMPILER, LAB, SHARED, VARIANTS, LabError, Stamp, digest, lock, jobs, run, say
 
 # Same source and config give the same bytes, whoever builds them and when.
 REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
                 "KBUILD_BUILD_HOST=lab", "KBUILD_BUILD_VERSION=1", "LOCALVERSION=")
 # With debug information. Most of its price is for the place of each variable at
 # each instruction and the like, which crash has no use for.
-DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",)
+DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",) if COMPILER == "gcc" else ()
+# Debian 12 has several; lab/packages/clang names this one.
+LLVM = "-16"
 # Not one of the VARIANTS: an i386 kernel without PAE, for one CPU, and complete in itself.
 SMALL = "i386-small"
 # Nor is this: an x86_64 kernel that looks for mistakes, its own and other people's.
 DEBUG = "debug"
 FRAGMENTS = {"x86_64": ("common", "x86_64"), "i386": ("common", "i386"), SMALL: (SMALL,),
              DEBUG: ("common", "x86_64", DEBUG)}
+if COMPILER == "clang":
+    # What no other compiler does.
+    FRAGMENTS["x86_64"] += ("clang",)
 # For kernels nobody looks into with crash.
 NO_DEBUG_INFO = {"DEBUG_INFO_DWARF5": "n", "DEBUG_INFO_NONE": "y"}
 
@@ -30,8 +35,9 @@ def compiler():
 
     The cache is the user's own (~/.cache/ccache), with the user's own settings.
     """
+    plain = "gcc" if COMPILER == "gcc" else f"clang{LLVM}"
     if not shutil.which("ccache"):
-        return "gcc"
+        return plain
     # Paths below it become relative ones, and the folder's own name is not looked at.
     os.environ.setdefault("CCACHE_BASEDIR", str(BUILD))
     os.environ.setdefault("CCACHE_NOHASHDIR", "1")
@@ -39,7 +45,7 @@ def compiler():
     os.environ.setdefault("CCACHE_DEPEND", "1")
     if "CCACHE_DIR" not in os.environ and not os.access(pathlib.Path.home(), os.W_OK):
         os.environ["CCACHE_DIR"] = str(SHARED / "ccache")
-    return "ccache gcc"
+    return f"ccache {plain}"
 
 
 def make_args(src, obj, variant, cppflags=""):
@@ -47,7 +53,7 @@ def make_args(src, obj, variant, cppflags=""):
     cppflags = f"-fmacro-prefix-map={os.path.relpath(src, obj)}/= {cppflags}".strip()
     return ["make", "-s", "-C", src, f"O={obj}", *REPRODUCIBLE,
             "ARCH=x86_64" if variant in ("x86_64", DEBUG) else "ARCH=i386", f"-j{jobs()}",
-            f"CC={compiler()}", f"KCPPFLAGS={cppflags}"]
+            *([f"LLVM={LLVM}"] if COMPILER == "clang" else ()), f"CC={compiler()}", f"KCPPFLAGS={cppflags}"]
 
 
 def parse(text):

@@ -15,7 +15,7 @@ import tempfile
 from . import initramfs, kernel
 from .demo import Story
 from .guest import Guest
-from .util import BASE, DEFAULT_BASE, LAB, SHARED, LabError, say
+from .util import BASE, DEFAULT_BASE, LAB, LabError, build_folder, say
 
 VARIANT, ROUNDS = "x86_64", 5
 OTHER_BASE = "7.3" if BASE == DEFAULT_BASE else DEFAULT_BASE
@@ -28,7 +28,7 @@ def other_kernel():
     say(f"ring: the kernel of blue is a {OTHER_BASE} (the first time it takes as long to build as the others)")
     subprocess.run([sys.executable, "-B", LAB / "lab", "build", VARIANT], check=True,
                    env={**os.environ, "BASE": OTHER_BASE})
-    return SHARED / ("" if OTHER_BASE == DEFAULT_BASE else OTHER_BASE) / VARIANT
+    return build_folder(OTHER_BASE) / VARIANT
 
 
 class Turns(Story):

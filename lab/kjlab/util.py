@@ -14,6 +14,7 @@ LAB = ROOT / "lab"
 # What every base needs, downloads above all; what is built of one is in BUILD (below).
 SHARED = pathlib.Path(os.environ.get("KJ_BUILD", ROOT / "build")).resolve()
 DEFAULT_BASE = "6.12"
+COMPILERS = ("gcc", "clang")
 VARIANTS = ("x86_64", "i386")
 # mke2fs lives in sbin, which is not in every user's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
@@ -118,8 +119,23 @@ def chosen_base():
     return base
 
 
+def chosen_compiler():
+    """What kernels are compiled with: COMPILER= gcc or clang."""
+    name = os.environ.get("COMPILER") or COMPILERS[0]
+    if name not in COMPILERS:
+        raise LabError(f"COMPILER={name} is none of {', '.join(COMPILERS)}")
+    return name
+
+
 try:
-    BASE = chosen_base()
+    BASE, COMPILER = chosen_base(), chosen_compiler()
 except LabError as e:
     sys.exit(f"lab: {e}")
-BUILD = SHARED if BASE == DEFAULT_BASE else SHARED / BASE
+
+
+def build_folder(base):
+    """Where kernels of this base are built, and what is made of them."""
+    return SHARED.joinpath(*(name for name in (base, COMPILER) if name not in (DEFAULT_BASE, COMPILERS[0])))
+
+
+BUILD = build_folder(BASE)
