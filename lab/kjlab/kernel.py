@@ -16,7 +16,7 @@ REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
 # each instruction and the like, which crash has no use for.
 DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",) if COMPILER == "gcc" else ()
 # Debian 12 has several; lab/packages/clang names this one.
-LLVM = "-16"
+LLVM = "-19"
 # Not one of the VARIANTS: an i386 kernel without PAE, for one CPU, and complete in itself.
 SMALL = "i386-small"
 # Nor is this: an x86_64 kernel that looks for mistakes, its own and other people's.
