@@ -17,6 +17,7 @@ REPRODUCIBLE = ("KBUILD_BUILD_TIMESTAMP=2025-01-01", "KBUILD_BUILD_USER=lab",
 DEBUG_FLAGS = ("KCFLAGS=-fno-var-tracking -gno-statement-frontiers",) if COMPILER == "gcc" else ()
 # Debian 12 has several; lab/packages/clang names this one.
 LLVM = "-19"
+TOOLCHAIN = (f"LLVM={LLVM}",) if COMPILER == "clang" else ()
 # Not one of the VARIANTS: an i386 kernel without PAE, for one CPU, and complete in itself.
 SMALL = "i386-small"
 # Nor is this: an x86_64 kernel that looks for mistakes, its own and other people's.
@@ -53,7 +54,7 @@ def make_args(src, obj, variant, cppflags=""):
     cppflags = f"-fmacro-prefix-map={os.path.relpath(src, obj)}/= {cppflags}".strip()
     return ["make", "-s", "-C", src, f"O={obj}", *REPRODUCIBLE,
             "ARCH=x86_64" if variant in ("x86_64", DEBUG) else "ARCH=i386", f"-j{jobs()}",
-            *([f"LLVM={LLVM}"] if COMPILER == "clang" else ()), f"CC={compiler()}", f"KCPPFLAGS={cppflags}"]
+            *TOOLCHAIN, f"CC={compiler()}", f"KCPPFLAGS={cppflags}"]
 
 
 def parse(text):
@@ -184,7 +185,7 @@ def build_in(src, obj, variant, want, source, results, targets=("bzImage",), by=
     """Build `src` in `obj`; copy bzImage and vmlinux to `results` when they changed, modules to `results`/modules."""
     stamp = Stamp(results / ".lab-kernel")
     flags = debug_flags(want)
-    key = digest(source, fragment(want), " ".join(REPRODUCIBLE + flags))
+    key = digest(source, fragment(want), " ".join(REPRODUCIBLE + TOOLCHAIN + flags))
     if stamp.fresh(key) and all((results / f).is_file() for f in ("bzImage", "vmlinux")):
         return
     log = results / "kernel.log"
