@@ -7,18 +7,19 @@ from test_changed_file_systems import KEY
 from test_kjump_verbs import returns
 
 DISK, DISK_MB = "/dev/vdc", 700
-VOLUME, STRIPED = "/dev/dm-1", "/dev/dm-2"
+VOLUME, STRIPED, MIXED = "/dev/dm-1", "/dev/dm-2", "/dev/dm-3"
 # In sectors. The volume is in two pieces; where the disk has the second one first.
 PIECE, ALL = 600000, DISK_MB << 11
 SECRET = "kept secret by whoever"
 
 
 def device_mapper(encrypted, first=PIECE, second=0):
-    """Of the kernel command line: LVM's volume on what may be encrypted, and one that is not simply in pieces."""
+    """Of the kernel command line: LVM's volume on what may be encrypted, and others that will not do."""
     below = f"crypt aes-xts-plain64 {KEY} 0 {DISK} 0" if encrypted else f"linear {DISK} 0"
     return (f'dm-mod.create="below,,0,rw,0 {ALL} {below};'
             f"volume,,1,rw,0 {PIECE} linear /dev/dm-0 {first},{PIECE} {PIECE} linear /dev/dm-0 {second};"
-            f'striped,,2,rw,0 {PIECE} striped 2 8 /dev/dm-0 0 /dev/dm-0 {PIECE}"')
+            f"striped,,2,rw,0 {PIECE} striped 2 8 /dev/dm-0 0 /dev/dm-0 {PIECE};"
+            f'mixed,,3,rw,0 {PIECE} linear {DISK} 0,{PIECE} {PIECE} linear /dev/dm-0 {PIECE}"')
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
@@ -29,6 +30,8 @@ def test_image_on_a_volume(boot, tmp_path, encrypted):
     returns(g, f"kjump hibernate --dry-run --force {STRIPED}", REFUSED, "is not simply in pieces of disks")
     returns(g, f"kjump hibernate --dry-run --force {DISK}", REFUSED, "in use")
     if encrypted:
+        # A key would be on the part that is not.
+        returns(g, f"kjump hibernate --dry-run --force {MIXED}", REFUSED, "only a part of .* is encrypted")
         # What nobody has written to is no zeroes; who makes a volume has its first page cleared.
         returns(g, f"kjump hibernate --dry-run {VOLUME}", REFUSED, "holds something")
         g.run(f"dd if=/dev/zero of={VOLUME} bs=4k count=1 conv=fsync,notrunc").check()

@@ -5,6 +5,9 @@ import time
 
 import pytest
 
+from kjlab.guest import BOOT_TIMEOUT, DISKS
+
+from images import hibernate, resume
 from jumps import MB, Console, assemble, dmesg, put_file, reboot, sysfs
 
 AT = 32 * MB
@@ -19,6 +22,21 @@ def load(g, tmp_path, *defines):
     g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/wait").check()
 
 
+def ping(g):
+    """Who has it open pings it."""
+    g.run("(while echo; do usleep 200000; done) >/dev/watchdog &").check()
+    g.run(f"until [ $({STATE}) = active ]; do usleep 50000; done").check()
+
+
+def stop_pinging(g):
+    """It counts again: whoever does not ping it any more is stopped."""
+    g.send("kill %1")
+    until = time.monotonic() + BOOT_TIMEOUT
+    while g.qmp("query-status")["status"] != "watchdog":
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("variant", ["x86_64"])
 def test_armed(boot, variant, tmp_path):
     console = Console(tmp_path)
@@ -26,18 +44,25 @@ def test_armed(boot, variant, tmp_path):
              append=f"i6300esb.heartbeat={HEARTBEAT}")
     load(g, tmp_path)
     assert g.run(STATE).out == "inactive"
-    # Who has it open pings it.
-    g.run("(while echo; do usleep 200000; done) >/dev/watchdog &").check()
-    g.run(f"until [ $({STATE}) = active ]; do usleep 50000; done").check()
+    ping(g)
     # The program takes three times as long as the watchdog would wait.
     assert reboot(g) == [0]
     assert console.said().endswith("w")
     assert (g.run(STATE).out, sysfs(g, "last")) == ("active", "ok")
     assert g.run("nproc").out == "1"
-    # It counts again: whoever does not ping it any more is stopped.
-    g.send("kill %1")
-    while g.qmp("query-status")["status"] != "watchdog":
-        time.sleep(0.2)
+    stop_pinging(g)
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_after_power_off(boot, variant, tmp_path):
+    """A new machine's watchdog is told again how long to wait; by itself this one would wait for half an hour."""
+    g = boot(variant, disks={"virtio": DISKS["virtio"]}, net=False, blank=300, workdir=tmp_path, qemu_args=WATCHDOG,
+             append=f"i6300esb.heartbeat={4 * HEARTBEAT}")
+    ping(g)
+    hibernate(g)
+    g = resume(boot, g)
+    assert g.run(STATE).out == "active"
+    stop_pinging(g)
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
@@ -45,8 +70,7 @@ def test_cannot_be_stopped(boot, variant, tmp_path):
     g = boot(variant, disks=False, net=False, qemu_args=WATCHDOG,
              append="i6300esb.nowayout=1 i6300esb.heartbeat=60")
     load(g, tmp_path)
-    g.run("(while echo; do usleep 200000; done) >/dev/watchdog &").check()
-    g.run(f"until [ $({STATE}) = active ]; do usleep 50000; done").check()
+    ping(g)
     assert reboot(g) == [errno.EBUSY]
     assert sysfs(g, "last") == f"error -{errno.EBUSY} at watchdogs"
     assert dmesg(g, r"watchdog0 \(i6300ESB timer\) runs and cannot be stopped \(nowayout\)")

@@ -166,6 +166,16 @@ def picture(story, name):
     return file.read_bytes()
 
 
+def check_picture(story, before):
+    after = picture(story, "after")
+    logs = BUILD / "test-logs"
+    logs.mkdir(exist_ok=True)
+    if before != after:
+        (logs / "before.ppm").write_bytes(before)
+        (logs / "after.ppm").write_bytes(after)
+    story.check("the picture on the screen", before == after, "as before" if before == after else f"{logs}/*.ppm")
+
+
 def set_up(story, server):
     encrypted = bool(server.answers)
     story.tell(f"kjump setup chooses the {'volume' if encrypted else 'partition'} that nobody uses, "
@@ -357,7 +367,7 @@ def tell(release, lab_kernel):
         login, kept = start_work(story, network)
         before = picture(story, "before")
         hibernate(story, server, first)
-        story.check("the picture on the screen", picture(story, "after") == before, "as before")
+        check_picture(story, before)
         check_resumed(story, login, kept)
         snapshot(story)
         login.close()
@@ -399,7 +409,7 @@ def tell(release, lab_kernel):
 def main(releases, lab_kernel):
     began = time.monotonic()
     say("the first run installs Debian (some minutes)"
-        + ("" if lab_kernel else ", and compiles a kernel with its configuration (an hour or more on 2 cores)")
+        + ("" if lab_kernel else ", and compiles a kernel with its configuration (about half an hour on 2 cores)")
         + "; after that it takes about 10 minutes for each release")
     wrong = [w for release in releases for w in tell(release, lab_kernel)]
     print(flush=True)

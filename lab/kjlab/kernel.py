@@ -246,7 +246,7 @@ def build_debian(full=False):
     with lock(f"kernel-{home.name}"):
         # "all": its modules stay where they are, to be packaged.
         build_in(tree.TREE, home / "obj", "x86_64", want, source, home, ("all",), configure_all,
-                 how_long="several hours" if full else "an hour or more on 2 cores")
+                 how_long="several hours" if full else "about half an hour on 2 cores")
     return home
 
 

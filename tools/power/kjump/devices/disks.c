@@ -213,6 +213,16 @@ static int look_within(void *ctx, const char *path)
 	return w->dev != w->disk;
 }
 
+/* Enough to write to it: where the other one is, if that is known, or else by its names. */
+static bool is_certain(const struct identity *disk, const struct identity *piece)
+{
+	enum same_disk same = identity_compare(disk, piece);
+
+	if (disk->at && piece->at)
+		return same != OTHER_DISK && !identity_moved(disk, piece);
+	return same == SAME_DISK;
+}
+
 bool disks_find_piece(const struct identity *piece, dev_t *dev, uint64_t *offset)
 {
 	struct within w = { .piece = piece };
@@ -222,8 +232,7 @@ bool disks_find_piece(const struct identity *piece, dev_t *dev, uint64_t *offset
 
 	device_for_each(add_disk, &h);
 	disk = disk_of(&h, piece);
-	/* It will be written to: like another one is not enough. */
-	found = disk >= 0 && likeness(&h.list[disk].id, piece) > 2 * MAYBE_SAME_DISK;
+	found = disk >= 0 && is_certain(&h.list[disk].id, piece);
 	if (found) {
 		w.disk = h.list[disk].dev;
 		w.dev = w.disk;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -50,7 +51,7 @@ bool dm_is(dev_t dev)
 
 struct dm_ioctl *dm_table(dev_t dev)
 {
-	struct dm_ioctl *io = request(TABLE_SIZE, DM_STATUS_TABLE_FLAG);
+	struct dm_ioctl *io = request(TABLE_SIZE, DM_STATUS_TABLE_FLAG | DM_SECURE_DATA_FLAG);
 	int fd = open_control();
 
 	io->dev = encode(dev);
@@ -73,7 +74,7 @@ static struct dm_ioctl *packed(const struct dm_piece *pieces, unsigned int count
 	for (unsigned int i = 0; i < count; i++)
 		size += sizeof(struct dm_target_spec) +
 			align_up(strlen(pieces[i].params) + 1, 8);
-	io = request(size, write ? 0 : DM_READONLY_FLAG);
+	io = request(size, DM_SECURE_DATA_FLAG | (write ? 0 : DM_READONLY_FLAG));
 	io->target_count = count;
 	at = (char *)io + io->data_start;
 	for (unsigned int i = 0; i < count; i++) {
@@ -120,12 +121,16 @@ int dm_open_new(const struct dm_piece *pieces, unsigned int count, bool write)
 	static unsigned int number;
 	struct dm_ioctl *table = packed(pieces, count, write);
 	int mapper = open_control(), fd = -1, error;
+	sigset_t all, before;
 	uint64_t dev;
 
-	snprintf(table->name, sizeof(table->name), "kjump-%d-%u", (int)getpid(), number++);
+	/* Nothing is left of it if somebody ends this program. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	snprintf(table->name, sizeof(table->name), DM_OWN_NAME "%d-%u", (int)getpid(), number++);
 	error = mapper < 0 ? errno : about(mapper, DM_DEV_CREATE, table->name, 0, &dev);
 	if (error) {
-		fail(KJ_FAILED, "device mapper: %s (does this kernel have it, dm-mod?)",
+		fail(KJ_FAILED, "device mapper: %s (this kernel needs dm-mod: kjump-mkinitramfs puts it into the peer's initramfs, for the device in /etc/kjump.conf, then kjump unload)",
 		     strerror(error));
 	} else {
 		char name[DM_NAME_LEN];
@@ -137,13 +142,14 @@ int dm_open_new(const struct dm_piece *pieces, unsigned int count, bool write)
 			error = about(mapper, DM_DEV_SUSPEND, name, 0, &dev);
 		if (error)
 			fail(KJ_FAILED,
-			     "device mapper: %s (the kernel log says more; for what is encrypted it needs dm-crypt, xts and aes)",
+			     "device mapper: %s (the kernel log says more; for what is encrypted it needs dm-crypt, xts and aes: kjump-mkinitramfs puts them into the peer's initramfs, for the device in /etc/kjump.conf, then kjump unload)",
 			     strerror(error));
 		else
 			fd = open_numbered(decode(dev), write);
 		/* Once nobody has it open: who looks at new devices may have, too. */
 		about(mapper, DM_DEV_REMOVE, name, DM_DEFERRED_REMOVE, &dev);
 	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (mapper >= 0)
 		close(mapper);
 	/* There are keys in it. */

@@ -8,6 +8,8 @@
 #include <linux/dm-ioctl.h>
 
 #define DM_SECTOR	512ull
+/* How the names of those that dm_open_new() makes begin. */
+#define DM_OWN_NAME	"kjump-"
 
 /* A piece of a device: @length sectors from @start on are a target of @type. */
 struct dm_piece {
@@ -20,7 +22,7 @@ struct dm_piece {
 bool dm_is(dev_t dev);
 /*
  * All pieces of @dev as the kernel has them (struct dm_target_spec, each followed by its
- * parameters, at data_start), without keys; NULL if they cannot be read. To be freed.
+ * parameters, which may have keys, at data_start); NULL if they cannot be read. To be freed.
  */
 struct dm_ioctl *dm_table(dev_t dev);
 /* A new device of these pieces, open; it is gone once it is closed. -1 after fail(). */

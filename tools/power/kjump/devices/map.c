@@ -19,7 +19,9 @@
 struct map {
 	void (*visit)(void *ctx, const struct identity *piece);
 	void *ctx;
-	bool *encrypted;		/* set if some of it is, or NULL */
+	/* For volumes, which are in no RAID. */
+	uint64_t *encrypted;		/* bytes that are, or NULL */
+	bool below_key;
 };
 
 static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth);
@@ -38,6 +40,9 @@ static bool target_below(const struct dm_target_spec *t, const char *params, dev
 		form = "%u:%u %llu";
 	else if (!strcmp(t->target_type, "crypt"))
 		form = "%*s %*s %*s %u:%u %llu";
+	/* It has more below it than what it shows. */
+	if (strstr(params, " integrity:"))
+		return false;
 	if (!form || sscanf(params, form, &major, &minor, &first) != 3)
 		return false;
 	*dev = makedev(major, minor);
@@ -45,11 +50,18 @@ static bool target_below(const struct dm_target_spec *t, const char *params, dev
 	return true;
 }
 
+/* Whether who has what is below does not have what is in it. */
+static bool hides(const struct dm_target_spec *t, const char *params)
+{
+	return !strcmp(t->target_type, "crypt") && strncmp(params, "cipher_null", 11);
+}
+
 static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t length, int depth)
 {
 	struct dm_ioctl *io = dm_table(dev);
 	const char *base = io ? (const char *)io + io->data_start : NULL;
 	uint64_t at = offset, end = offset + length;
+	struct map m_below = *m;
 	uint32_t next = 0;
 	bool good = io;
 
@@ -63,10 +75,9 @@ static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t len
 		if (at < first || at >= last)
 			continue;
 		piece = (last < end ? last : end) - at;
-		if (m->encrypted && !strcmp(t->target_type, "crypt"))
-			*m->encrypted = true;
+		m_below.below_key = m->below_key || hides(t, (const char *)(t + 1));
 		good = target_below(t, (const char *)(t + 1), &below, &start) &&
-			map_down(m, below, start + (at - first), piece, depth);
+			map_down(&m_below, below, start + (at - first), piece, depth);
 		at += piece;
 	}
 	free(io);
@@ -143,11 +154,13 @@ static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t l
 	} else if (dm_is(dev)) {
 		good = map_dm(m, dev, offset, length, depth + 1);
 	} else if (!access(md, F_OK)) {
-		good = map_md(m, md, offset, length, depth + 1);
+		good = !m->encrypted && map_md(m, md, offset, length, depth + 1);
 	} else if (!identity_of(dev, &id) && offset <= id.length && length <= id.length - offset) {
 		id.start += offset;
 		id.length = length;
 		m->visit(m->ctx, &id);
+		if (m->encrypted && m->below_key)
+			*m->encrypted += length;
 		good = true;
 	} else if (!id.length && !access(partition, F_OK)) {
 		good = map_partition(m, sys, offset, length, depth + 1);
@@ -244,10 +257,10 @@ bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,
 
 bool map_volume(dev_t dev, uint64_t offset, uint64_t length,
 		void (*visit)(void *ctx, const struct identity *piece), void *ctx,
-		bool *encrypted)
+		uint64_t *encrypted)
 {
 	const struct map m = { .visit = visit, .ctx = ctx, .encrypted = encrypted };
 
-	*encrypted = false;
+	*encrypted = 0;
 	return map_down(&m, dev, offset, length, 0);
 }

@@ -12,10 +12,10 @@
  */
 bool map_to_disks(dev_t dev, uint64_t offset, uint64_t length,
 		  void (*visit)(void *ctx, const struct identity *piece), void *ctx);
-/* The same, and whether some of it is encrypted by device mapper on the way down. */
+/* The same, not for what is on RAID, and how many bytes device mapper encrypts on the way. */
 bool map_volume(dev_t dev, uint64_t offset, uint64_t length,
 		void (*visit)(void *ctx, const struct identity *piece), void *ctx,
-		bool *encrypted);
+		uint64_t *encrypted);
 
 /*
  * Calls @visit for each disk or partition that some of @dev is or may be on, whatever is in

@@ -206,7 +206,7 @@ static int check_content(const char *path)
 	n = pread_full(fd, data, BLANK_SIZE, 0);
 	if (n < 0)
 		rc = fail(KJ_FAILED, "%s: %s", path, strerror(errno));
-	else if ((n >= 8 && !memcmp(data, IMAGE_MAGIC, 8)) || volume_is(path))
+	else if ((n >= 8 && !memcmp(data, IMAGE_MAGIC, 8)) || (!what && volume_is(path)))
 		rc = check_image(path);
 	else if (what || !is_blank(path, data, (size_t)n))
 		rc = fail(KJ_REFUSED, "%s holds %s; --force overwrites it", path,

@@ -24,6 +24,8 @@
 #define HEAD_VERSION	1u
 /* What is before the image. Volumes begin and end at multiples of more than that. */
 #define HEAD_ROOM	MB
+/* Of text, in a message (MESSAGE_REST). */
+#define PIECES_MAX	(8 * KB)
 /* Two of AES-256, as XTS takes them. */
 #define KEY_BYTES	64u
 #define CIPHER		"aes-xts-plain64"
@@ -53,16 +55,20 @@ static bool read_head(int fd, struct head *head)
 		head->version == HEAD_VERSION && head->hash == head_hash(head);
 }
 
+/* What was there before, an image or a file system, is not to be found behind it. */
 static int write_head(int fd, const struct head *head)
 {
-	void *page = xalloc_pages(PAGE);
+	const size_t length = HEAD_ROOM + PAGE;
+	void *data = xalloc_pages(length);
 	int rc = -1;
 
-	memcpy(page, head, sizeof(*head));
-	if (pwrite_full(fd, page, PAGE, 0) == PAGE)
-		rc = fsync(fd);
-	explicit_bzero(page, PAGE);
-	free(page);
+	if (pwrite_full(fd, data, length, 0) == (ssize_t)length && !fsync(fd)) {
+		memcpy(data, head, sizeof(*head));
+		if (pwrite_full(fd, data, PAGE, 0) == PAGE)
+			rc = fsync(fd);
+	}
+	explicit_bzero(data, PAGE);
+	free(data);
 	return rc;
 }
 
@@ -84,18 +90,39 @@ static void add_piece(void *ctx, const struct identity *piece)
 	free(text);
 }
 
-/* KJ_REFUSED if it is not in pieces of disks, one after the other, each there once. */
+static void ignore_piece(void *ctx, const struct identity *piece)
+{
+	(void)ctx;
+	(void)piece;
+}
+
+/*
+ * KJ_REFUSED if it is not in pieces of disks, one after the other, each there once, or only
+ * some of it is encrypted: the key is at its beginning.
+ */
 static int find_place(const char *path, dev_t dev, uint64_t size, struct place *place)
 {
-	uint64_t length = size - HEAD_ROOM;
+	uint64_t length = size - HEAD_ROOM, head, rest;
+	bool simple;
 
 	memset(place, 0, sizeof(*place));
-	if (size > HEAD_ROOM &&
-	    map_volume(dev, HEAD_ROOM, length, add_piece, place, &place->encrypted) &&
-	    place->length == length)
-		return KJ_OK;
+	simple = size > HEAD_ROOM && map_volume(dev, 0, HEAD_ROOM, ignore_piece, NULL, &head) &&
+		map_volume(dev, HEAD_ROOM, length, add_piece, place, &rest) &&
+		place->length == length;
+	if (simple && (head + rest == 0 || head + rest == size)) {
+		place->encrypted = head;
+		if (strlen(place->pieces) <= PIECES_MAX)
+			return KJ_OK;
+	}
+	if (simple && place->pieces && strlen(place->pieces) > PIECES_MAX)
+		fail(KJ_REFUSED, "%s is in too many pieces for the peer to be told; make it anew",
+		     path);
 	free(place->pieces);
 	place->pieces = NULL;
+	if (simple)
+		return fail(KJ_REFUSED,
+			    "only a part of %s is encrypted; move it (pvmove), or take another one",
+			    path);
 	return fail(KJ_REFUSED,
 		    "%s is set up by this system, and is not simply in pieces of disks (LVM's plain volumes and encrypted devices are), so the peer would not find it; take such a one, a disk or a partition",
 		    path);
@@ -163,6 +190,18 @@ bool volume_is(const char *path)
 	return is;
 }
 
+static bool is_volume(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISBLK(st.st_mode) && dm_is(st.st_rdev);
+}
+
+uint64_t volume_head_room(const char *path)
+{
+	return is_volume(path) ? HEAD_ROOM : 0;
+}
+
 int volume_prepare(const char *path)
 {
 	struct head head;
@@ -171,9 +210,15 @@ int volume_prepare(const char *path)
 	dev_t dev;
 	int fd, rc;
 
-	if (!open_volume(path, O_RDWR | O_EXCL, &fd, &dev, &size))
+	if (!is_volume(path))
 		return KJ_OK;
+	if (!open_volume(path, O_RDWR | O_EXCL, &fd, &dev, &size))
+		return fail(KJ_REFUSED, "%s: %s", path, strerror(errno));
 	rc = find_place(path, dev, size, &place);
+	if (!rc && read_head(fd, &head) && head.encrypted > place.encrypted)
+		rc = fail(KJ_REFUSED,
+			  "%s was encrypted, and is not any more; kjump setup --force takes it all the same",
+			  path);
 	if (!rc && !(read_head(fd, &head) && head.encrypted == place.encrypted)) {
 		memset(&head, 0, sizeof(head));
 		memcpy(head.magic, HEAD_MAGIC, sizeof(head.magic));
@@ -221,18 +266,16 @@ int volume_text(const char *path, int fd, char **text)
 	return rc;
 }
 
-/* A piece at @at of the device, in bytes. */
-static char *parameters(const char *key, const struct identity *piece, dev_t dev, uint64_t offset,
-			uint64_t at)
+/* A piece at @at of the device, in bytes; @pages: all begin and end at multiples of these. */
+static char *parameters(const char *key, dev_t dev, uint64_t offset, uint64_t at, bool pages)
 {
 	char *where = xasprintf("%u:%u %llu", major(dev), minor(dev),
 				(unsigned long long)(offset / DM_SECTOR)), *text;
-	/* Larger units take less time, where they fit. */
-	bool pages = !(piece->start % PAGE) && !(piece->length % PAGE) && !(at % PAGE);
 
 	if (!strcmp(key, "-"))
 		return where;
 	text = xasprintf(CIPHER " %s %llu %s%s", key, (unsigned long long)(at / DM_SECTOR), where,
+			 /* Larger units take less time. */
 			 pages ? " 1 sector_size:4096" : "");
 	free(where);
 	return text;
@@ -244,47 +287,92 @@ static bool is_key(const char *text)
 				      strspn(text, "0123456789abcdef") == 2 * KEY_BYTES);
 }
 
+struct found {
+	struct identity id;
+	dev_t dev;
+	uint64_t offset;
+};
+
+static int find_pieces(const char *path, char *lines, struct found **list, unsigned int *count)
+{
+	char *line;
+
+	while ((line = strsep(&lines, "\n"))) {
+		struct found *f;
+
+		*list = xrealloc(*list, (*count + 1) * sizeof(**list));
+		f = &(*list)[*count];
+		if (!identity_parse(line, &f->id))
+			return fail(KJ_FAILED, "where %s is cannot be understood", path);
+		(*count)++;
+		if (f->id.length < PAGE || f->id.length % DM_SECTOR || f->id.start % DM_SECTOR)
+			return fail(KJ_FAILED, "where %s is cannot be understood", path);
+		if (!disks_find_piece(&f->id, &f->dev, &f->offset))
+			return fail(KJ_NONE,
+				    "a disk that %s is on is not there, or cannot be told from another one",
+				    path);
+	}
+	return KJ_OK;
+}
+
 int volume_open(const char *path, const char *text, bool write, int *fd)
 {
-	char *lines = xasprintf("%s", text), *rest = lines, *key = strsep(&rest, "\n"), *line;
-	struct dm_piece *pieces = NULL;
+	char *lines = xasprintf("%s", text), *rest = lines, *key = strsep(&rest, "\n");
+	struct found *found = NULL;
+	struct dm_piece *pieces;
 	unsigned int count = 0;
+	bool pages = true;
 	uint64_t at = 0;
-	int rc = KJ_OK;
+	int rc;
 
 	*fd = -1;
-	if (!is_key(key) || !rest)
-		rc = fail(KJ_FAILED, "where %s is cannot be understood", path);
-	while (!rc && (line = strsep(&rest, "\n"))) {
-		struct identity id = { 0 };
-		uint64_t offset;
-		dev_t dev;
+	rc = is_key(key) && rest ? find_pieces(path, rest, &found, &count) :
+		fail(KJ_FAILED, "where %s is cannot be understood", path);
+	pieces = xalloc((count + 1) * sizeof(*pieces));
+	for (unsigned int i = 0; i < count; i++)
+		pages = pages && !(found[i].offset % PAGE) && !(found[i].id.length % PAGE);
+	for (unsigned int i = 0; !rc && i < count; i++) {
+		const struct found *f = &found[i];
 
-		if (!identity_parse(line, &id) || !id.length || id.length % DM_SECTOR ||
-		    id.start % DM_SECTOR) {
-			rc = fail(KJ_FAILED, "where %s is cannot be understood", path);
-		} else if (!disks_find_piece(&id, &dev, &offset)) {
-			rc = fail(KJ_NONE, "a disk that %s is on is not there", path);
-		} else {
-			pieces = xrealloc(pieces, (count + 1) * sizeof(*pieces));
-			pieces[count++] = (struct dm_piece){
-				.start = at / DM_SECTOR,
-				.length = id.length / DM_SECTOR,
-				.type = strcmp(key, "-") ? "crypt" : "linear",
-				.params = parameters(key, &id, dev, offset, at),
-			};
-			at += id.length;
-		}
-		identity_free(&id);
+		pieces[i] = (struct dm_piece){
+			.start = at / DM_SECTOR,
+			.length = f->id.length / DM_SECTOR,
+			.type = strcmp(key, "-") ? "crypt" : "linear",
+			.params = parameters(key, f->dev, f->offset, at, pages),
+		};
+		at += f->id.length;
 	}
 	if (!rc)
 		*fd = dm_open_new(pieces, count, write);
 	if (!rc && *fd < 0)
 		rc = fail(KJ_FAILED, "%s cannot be opened", path);
-	while (count)
-		free_secret(pieces[--count].params);
+	for (unsigned int i = 0; i < count; i++) {
+		free_secret(pieces[i].params);
+		identity_free(&found[i].id);
+	}
 	free(pieces);
+	free(found);
 	explicit_bzero(lines, strlen(text));
 	free(lines);
 	return rc;
+}
+
+bool volume_piece(const char *text, unsigned int number, uint64_t *at)
+{
+	char *lines = xasprintf("%s", text), *rest = lines, *line;
+	struct identity id;
+	bool good = true;
+
+	*at = 0;
+	/* The first line is the key. */
+	strsep(&rest, "\n");
+	while ((line = strsep(&rest, "\n")) && number-- && good) {
+		good = identity_parse(line, &id);
+		if (good)
+			*at += id.length;
+		identity_free(&id);
+	}
+	explicit_bzero(lines, strlen(text));
+	free(lines);
+	return good && line;
 }

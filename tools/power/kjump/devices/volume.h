@@ -20,6 +20,8 @@ int volume_check(const char *path, dev_t dev);
 bool volume_encrypted(const char *path);
 /* Have it begin with a first page, if it is a volume and does not. */
 int volume_prepare(const char *path);
+/* Bytes that this takes, 0 for what is no volume. */
+uint64_t volume_head_room(const char *path);
 /* Whether it begins with one. */
 bool volume_is(const char *path);
 /*
@@ -27,6 +29,8 @@ bool volume_is(const char *path);
  * free_secret(). NULL for what is no volume with a first page.
  */
 int volume_text(const char *path, int fd, char **text);
+/* Where piece @number of a volume with that text begins, in bytes; false if there is none. */
+bool volume_piece(const char *text, unsigned int number, uint64_t *at);
 /* The device of a volume with that text, open. KJ_NONE: a disk of it is not there. */
 int volume_open(const char *path, const char *text, bool write, int *fd);
 

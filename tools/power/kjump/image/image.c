@@ -195,6 +195,55 @@ int image_flush(struct image *image)
 	return KJ_OK;
 }
 
+/* --- pieces of a volume -------------------------------------------------- */
+
+static int for_each_piece(struct image *image, const char *volume,
+			  int (*visit)(struct image *image, void *page, const char *mark,
+				       uint64_t at))
+{
+	char id[2 * IMAGE_ID_LEN + 1];
+	uint64_t at;
+	int rc = KJ_OK;
+
+	image_id_text(image->super.id, id);
+	/* The first one begins with the superblock. */
+	for (unsigned int n = 1; !rc && volume_piece(volume, n, &at); n++) {
+		void *page = xalloc_pages(PAGE);
+		char *mark = xasprintf("%s, piece %u", id, n);
+
+		rc = visit(image, page, mark, at);
+		free(mark);
+		free(page);
+	}
+	return rc;
+}
+
+static int mark_piece(struct image *image, void *page, const char *mark, uint64_t at)
+{
+	memcpy(page, mark, strlen(mark));
+	return image_write_at(image, page, PAGE, at);
+}
+
+static int check_piece(struct image *image, void *page, const char *mark, uint64_t at)
+{
+	int rc = image_read_at(image, page, PAGE, at);
+
+	if (!rc && memcmp(page, mark, strlen(mark) + 1))
+		rc = fail(KJ_NONE, "%s: something else is where a piece of it should be",
+			  image->path);
+	return rc;
+}
+
+int image_mark_pieces(struct image *image, const char *volume)
+{
+	return for_each_piece(image, volume, mark_piece);
+}
+
+int image_check_pieces(struct image *image, const char *volume)
+{
+	return for_each_piece(image, volume, check_piece);
+}
+
 /* --- superblock --------------------------------------------------------- */
 
 /* What is shown of an image is text, whoever made it. */

@@ -41,6 +41,13 @@ int image_read_at(struct image *image, void *buf, size_t len, uint64_t offset);
 int image_write_at(struct image *image, const void *buf, size_t len, uint64_t offset);
 int image_flush(struct image *image);
 
+/*
+ * Until an image is saved there, each piece of its volume begins with its id: who writes to
+ * it has found all of them. KJ_NONE if one is elsewhere.
+ */
+int image_mark_pieces(struct image *image, const char *volume);
+int image_check_pieces(struct image *image, const char *volume);
+
 /* The superblock: KJ_NONE if there is none, KJ_BAD_IMAGE if it is damaged. */
 int image_read_super(struct image *image);
 /* Write it in this state and see that it is on the disk. */

@@ -9,6 +9,7 @@
 #include "peer/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -142,12 +143,36 @@ int peer_message(struct message *m, const char *action)
 	return rc;
 }
 
+/* Somebody may have moved it, or taken a snapshot of it, while all was written to disks. */
+static int check_volume(const struct message *m)
+{
+	char *volume = message_get_text(m, "volume"), *path = message_get(m, "device");
+	char *now = NULL;
+	int fd, rc = KJ_OK;
+
+	if (volume && path) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			rc = volume_text(path, fd, &now);
+			close(fd);
+		}
+		if (!rc && (!now || strcmp(volume, now)))
+			rc = fail(KJ_REFUSED, "%s was changed just now; try again", path);
+	}
+	free_secret(volume);
+	free_secret(now);
+	free(path);
+	return rc;
+}
+
 int send_and_jump(struct message *m)
 {
 	const uint64_t room = m->room;
 	struct message none;
 	int rc = add_devices(m, false);
 
+	if (!rc)
+		rc = check_volume(m);
 	if (!rc && shared_size() < m->room)
 		rc = shared_resize(m->room);
 	if (!rc)
@@ -204,6 +229,8 @@ int peer_check_room(const char *path)
 	struct image image;
 	int rc = image_open(&image, path, false);
 
+	if (!rc && !image.on_volume)
+		image.room -= volume_head_room(path);
 	if (!rc)
 		rc = check_room(&image);
 	image_close(&image);
@@ -223,6 +250,8 @@ int peer_name_device(const char *path, struct message *m)
 		rc = check_room(&image);
 	if (!rc && image.on_volume)
 		rc = volume_text(path, image.volume, &volume);
+	else if (!rc && volume_head_room(path))
+		rc = fail(KJ_FAILED, "%s: its first page cannot be read", path);
 	if (!rc) {
 		memset(&image.super, 0, sizeof(image.super));
 		image_new_id(image.super.id);
@@ -232,7 +261,10 @@ int peer_name_device(const char *path, struct message *m)
 		if (volume)
 			message_add_text(m, "volume", volume);
 		message_add(m, "room", "%llu", (unsigned long long)image.room);
-		rc = image_write_super(&image, IMAGE_PREPARED);
+		if (volume)
+			rc = image_mark_pieces(&image, volume);
+		if (!rc)
+			rc = image_write_super(&image, IMAGE_PREPARED);
 	}
 	free_secret(volume);
 	image_close(&image);
