@@ -5,7 +5,6 @@
 #include "devices/dm.h"
 #include "devices/map.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -22,7 +21,7 @@
 
 #define HEAD_MAGIC	"KJUMPVOL"
 #define HEAD_VERSION	1u
-/* What is before the image. Volumes begin and end at multiples of more than that. */
+/* The first page, and what is left free before the image. */
 #define HEAD_ROOM	MB
 /* Of text, in a message (MESSAGE_REST). */
 #define PIECES_MAX	(8 * KB)
