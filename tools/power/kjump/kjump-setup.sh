@@ -104,8 +104,9 @@ places()
 # system, so that nothing that is saved there would be found at the next boot.
 closed_at_boot()
 {
+	lsblk -snro NAME,TYPE "$(findmnt -nvo SOURCE /)" 2>/dev/null >"$work/root"
 	lsblk -snro NAME,TYPE "$1" 2>/dev/null | sed -n 's/ crypt$//p' | while read -r crypt; do
-		lsblk -snro NAME,TYPE "$(findmnt -nvo SOURCE /)" 2>/dev/null | grep -qxF "$crypt crypt" && continue
+		grep -qxF "$crypt crypt" "$work/root" && continue
 		awk -v name="$crypt" '$1 == name && ("," $4 ",") ~ /,initramfs,/ { found = 1 }
 			END { exit !found }' /etc/crypttab 2>/dev/null && continue
 		echo "$crypt"
@@ -187,7 +188,8 @@ choose()
 			die "$why"
 		fi
 	elif ! [ -s "$work/free" ]; then
-		die "there is no place to save this system to: make a partition or a logical volume for it"
+		die "there is no place to save this system to: make a partition for it," \
+			"or a logical volume"
 	elif [ "$(wc -l <"$work/free")" -gt 1 ]; then
 		die "there are several places to save this system to: kjump setup DEVICE"
 	else
@@ -202,8 +204,9 @@ choose()
 		say "this system's disks are encrypted, what is saved there is not: whoever gets" \
 			"hold of it can read what was in memory, keys of the disks too"
 		if [ "$unencrypted" = 0 ]; then
-			die "make a logical volume for it, which is encrypted like the others (lvcreate);" \
-				"or, to have it saved there all the same: kjump setup --unencrypted"
+			die "make a logical volume for it (lvcreate), which is encrypted like" \
+				"the others; or, to have it saved there all the same:" \
+				"kjump setup --unencrypted"
 		fi
 	fi
 }

@@ -130,7 +130,8 @@ int dm_open_new(const struct dm_piece *pieces, unsigned int count, bool write)
 	snprintf(table->name, sizeof(table->name), DM_OWN_NAME "%d-%u", (int)getpid(), number++);
 	error = mapper < 0 ? errno : about(mapper, DM_DEV_CREATE, table->name, 0, &dev);
 	if (error) {
-		fail(KJ_FAILED, "device mapper: %s (this kernel needs dm-mod: kjump-mkinitramfs puts it into the peer's initramfs, for the device in /etc/kjump.conf, then kjump unload)",
+		fail(KJ_FAILED,
+		     "device mapper: %s (this kernel needs dm-mod: kjump-mkinitramfs puts it into the peer's initramfs, for the device in /etc/kjump.conf, then kjump unload)",
 		     strerror(error));
 	} else {
 		char name[DM_NAME_LEN];

@@ -197,9 +197,9 @@ int image_flush(struct image *image)
 
 /* --- pieces of a volume -------------------------------------------------- */
 
-static int for_each_piece(struct image *image, const char *volume,
-			  int (*visit)(struct image *image, void *page, const char *mark,
-				       uint64_t at))
+typedef int (*piece_visitor)(struct image *image, void *page, const char *mark, uint64_t at);
+
+static int visit_pieces(struct image *image, const char *volume, piece_visitor visit)
 {
 	char id[2 * IMAGE_ID_LEN + 1];
 	uint64_t at;
@@ -236,12 +236,12 @@ static int check_piece(struct image *image, void *page, const char *mark, uint64
 
 int image_mark_pieces(struct image *image, const char *volume)
 {
-	return for_each_piece(image, volume, mark_piece);
+	return visit_pieces(image, volume, mark_piece);
 }
 
 int image_check_pieces(struct image *image, const char *volume)
 {
-	return for_each_piece(image, volume, check_piece);
+	return visit_pieces(image, volume, check_piece);
 }
 
 /* --- superblock --------------------------------------------------------- */
