@@ -159,8 +159,9 @@ def check_journal(story):
 
 
 def picture(story, name):
-    """The screen, as the machine's card shows it."""
-    story.ask("echo 0 >/sys/class/graphics/fbcon/cursor_blink; sleep 1")
+    """The screen, as the machine's card shows it, without the cursor."""
+    # It may be on or off at the moment.
+    story.ask(r"printf '\033[?25l' >/dev/tty1; sleep 1")
     file = story.g.dir / f"{name}.ppm"
     story.g.qmp("screendump", filename=str(file))
     return file.read_bytes()
