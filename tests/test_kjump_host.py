@@ -854,7 +854,9 @@ def harness(built):
     """The restore of kjump on a kernel that is played."""
     objects = [o for o in built.glob("*/*.o") if str(o.relative_to(built).with_suffix("")) in
                "image/image image/stream image/unpack image/pipeline image/codec format/format format/super "
-               "format/index format/extents common/util common/firmware common/progress common/machine resume/resume".split()]
+               "format/index format/extents common/util common/firmware common/progress common/machine common/words "
+               "devices/disks devices/dm devices/find devices/identity devices/map devices/users devices/volume "
+               "resume/resume".split()]
     return linked(built, "harness", HARNESS, objects, "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus")
 
 
