@@ -182,7 +182,7 @@ choose()
 		mv "$work/encrypted" "$work/free"
 	fi
 	if [ "$device" ]; then
-		device=$(lsblk -dnpo NAME "$device" || readlink -f "$device")
+		device=$(lsblk -dnpo NAME "$device" 2>/dev/null || readlink -f "$device")
 		why=$(verdict "$device")
 		if [ "$why" ]; then
 			die "$why"
