@@ -232,9 +232,10 @@ def hibernate_to_off(story, server):
     story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")
     story.g.close()
     story.tell(f"off after {time.monotonic() - began:.0f} s; QEMU has ended")
-    seen = [d.name for d in server.disks if subprocess.run(["grep", "-qa", "KJUMPIMG", d]).returncode == 0]
-    story.check("who has the disks alone " + ("does not see it" if server.answers else "sees it"),
-                bool(seen) != bool(server.answers), f"an image on {', '.join(seen) or 'none of them'}")
+    if server.answers:
+        # Nor the program, in which these letters are, too.
+        seen = [d.name for d in server.disks if subprocess.run(["grep", "-qa", "KJUMPIMG", d]).returncode == 0]
+        story.check("who has the disks alone does not see it", not seen, f"an image on {', '.join(seen) or 'none of them'}")
 
 
 def hibernate(story, server, firmware):
