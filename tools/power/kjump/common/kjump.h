@@ -50,6 +50,9 @@ enum {
 int fail(int code, const char *fmt, ...) __printf(2, 3);
 const char *fail_text(void);
 void fail_clear(void);
+/* What went wrong so far, put aside while something else is tried; and that back again. */
+char *fail_put_aside(void);
+void fail_take_back(char *text);
 
 void *xalloc(size_t size);			/* zeroed */
 void *xalloc_pages(size_t size);		/* page aligned, zeroed */

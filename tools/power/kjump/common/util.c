@@ -40,6 +40,22 @@ void fail_clear(void)
 	text_of_failure[0] = 0;
 }
 
+char *fail_put_aside(void)
+{
+	char *text = xasprintf("%s", text_of_failure);
+
+	fail_clear();
+	return text;
+}
+
+void fail_take_back(char *text)
+{
+	fail_clear();
+	if (*text)
+		fail(KJ_FAILED, "%s", text);
+	free(text);
+}
+
 static char *unfinished;
 
 static void remove_unfinished(void)

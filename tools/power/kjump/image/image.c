@@ -52,6 +52,7 @@ static void image_init(struct image *image, const char *path)
 {
 	memset(image, 0, sizeof(*image));
 	image->fd = -1;
+	image->volume_fd = -1;
 	image->path = xasprintf("%s", path);
 }
 
@@ -64,14 +65,13 @@ static int read_room(struct image *image)
 }
 
 /* From the volume to the device for images on it. */
-static int go_into_volume(struct image *image, const char *text, bool write)
+static int go_into_volume(struct image *image, bool write)
 {
-	int fd, rc = volume_open(image->path, text, write, &fd);
+	int fd, rc = volume_open(image->path, image->volume, write, &fd);
 
 	if (rc)
 		return rc;
-	image->on_volume = image->fd >= 0;
-	image->volume = image->fd;
+	image->volume_fd = image->fd;
 	image->fd = fd;
 	image->is_block = true;
 	image->direct = true;
@@ -81,14 +81,14 @@ static int go_into_volume(struct image *image, const char *text, bool write)
 int image_open_volume(struct image *image, const char *path, const char *text)
 {
 	image_init(image, path);
-	return go_into_volume(image, text, true);
+	image->volume = xasprintf("%s", text);
+	return go_into_volume(image, true);
 }
 
 int image_open(struct image *image, const char *path, bool write)
 {
 	int flags = O_CLOEXEC | (write ? O_RDWR : O_RDONLY);
 	struct stat st;
-	char *text;
 	int rc;
 
 	image_init(image, path);
@@ -117,16 +117,15 @@ int image_open(struct image *image, const char *path, bool write)
 		image->room = UINT64_MAX;
 		return KJ_OK;
 	}
-	rc = volume_text(path, image->fd, &text);
-	if (!rc)
-		rc = text ? go_into_volume(image, text, write) : read_room(image);
-	free_secret(text);
-	return rc;
+	rc = volume_text(path, image->fd, &image->volume);
+	if (rc)
+		return rc;
+	return image->volume ? go_into_volume(image, write) : read_room(image);
 }
 
 dev_t image_device(const struct image *image)
 {
-	int fd = image->on_volume ? image->volume : image->fd;
+	int fd = image->volume ? image->volume_fd : image->fd;
 	struct stat st;
 
 	return image->is_block && !fstat(fd, &st) ? st.st_rdev : 0;
@@ -137,9 +136,10 @@ void image_close(struct image *image)
 	if (image->fd >= 0)
 		close(image->fd);
 	image->fd = -1;
-	if (image->on_volume)
-		close(image->volume);
-	image->on_volume = false;
+	if (image->volume && image->volume_fd >= 0)
+		close(image->volume_fd);
+	free_secret(image->volume);
+	image->volume = NULL;
 	free(image->path);
 	image->path = NULL;
 	index_free(&image->index);
@@ -199,7 +199,7 @@ int image_flush(struct image *image)
 
 typedef int (*piece_visitor)(struct image *image, void *page, const char *mark, uint64_t at);
 
-static int visit_pieces(struct image *image, const char *volume, piece_visitor visit)
+static int visit_pieces(struct image *image, piece_visitor visit)
 {
 	char id[2 * IMAGE_ID_LEN + 1];
 	uint64_t at;
@@ -207,7 +207,7 @@ static int visit_pieces(struct image *image, const char *volume, piece_visitor v
 
 	image_id_text(image->super.id, id);
 	/* The first one begins with the superblock. */
-	for (unsigned int n = 1; !rc && volume_piece(volume, n, &at); n++) {
+	for (unsigned int n = 1; !rc && image->volume && volume_piece(image->volume, n, &at); n++) {
 		void *page = xalloc_pages(PAGE);
 		char *mark = xasprintf("%s, piece %u", id, n);
 
@@ -234,14 +234,14 @@ static int check_piece(struct image *image, void *page, const char *mark, uint64
 	return rc;
 }
 
-int image_mark_pieces(struct image *image, const char *volume)
+int image_mark_pieces(struct image *image)
 {
-	return visit_pieces(image, volume, mark_piece);
+	return visit_pieces(image, mark_piece);
 }
 
-int image_check_pieces(struct image *image, const char *volume)
+int image_check_pieces(struct image *image)
 {
-	return visit_pieces(image, volume, check_piece);
+	return visit_pieces(image, check_piece);
 }
 
 /* --- superblock --------------------------------------------------------- */

@@ -16,8 +16,8 @@ struct image {
 	uint64_t base;
 	uint64_t room;			/* bytes it may have */
 	bool is_block, direct, shared;
-	bool on_volume;			/* see devices/volume.h */
-	int volume;			/* it, open, then */
+	char *volume;			/* volume_text() of the one it is on, or NULL */
+	int volume_fd;			/* that one, open; -1 if only another kernel has it */
 	enum image_state final;		/* when it is saved; 0: COMPLETE */
 	struct disks *disks;		/* what the saved system has in use, or NULL */
 	bool any_missing;		/* also if not all of these can be found */
@@ -42,11 +42,11 @@ int image_write_at(struct image *image, const void *buf, size_t len, uint64_t of
 int image_flush(struct image *image);
 
 /*
- * Until an image is saved there, each piece of its volume begins with its id: who writes to
- * it has found all of them. KJ_NONE if one is elsewhere.
+ * Until an image is saved there, each piece of its volume, if it is on one, begins with its
+ * id: who writes to it has found all of them. KJ_NONE if one is elsewhere.
  */
-int image_mark_pieces(struct image *image, const char *volume);
-int image_check_pieces(struct image *image, const char *volume);
+int image_mark_pieces(struct image *image);
+int image_check_pieces(struct image *image);
 
 /* The superblock: KJ_NONE if there is none, KJ_BAD_IMAGE if it is damaged. */
 int image_read_super(struct image *image);

@@ -229,7 +229,7 @@ int peer_check_room(const char *path)
 	struct image image;
 	int rc = image_open(&image, path, false);
 
-	if (!rc && !image.on_volume)
+	if (!rc && !image.volume)
 		image.room -= volume_head_room(path);
 	if (!rc)
 		rc = check_room(&image);
@@ -241,16 +241,13 @@ int peer_name_device(const char *path, struct message *m)
 {
 	char id[2 * IMAGE_ID_LEN + 1];
 	struct image image = { .fd = -1 };
-	char *volume = NULL;
 	int rc = volume_prepare(path);
 
 	if (!rc)
 		rc = image_open(&image, path, true);
 	if (!rc)
 		rc = check_room(&image);
-	if (!rc && image.on_volume)
-		rc = volume_text(path, image.volume, &volume);
-	else if (!rc && volume_head_room(path))
+	if (!rc && !image.volume && volume_head_room(path))
 		rc = fail(KJ_FAILED, "%s: its first page cannot be read", path);
 	if (!rc) {
 		memset(&image.super, 0, sizeof(image.super));
@@ -258,15 +255,13 @@ int peer_name_device(const char *path, struct message *m)
 		image_id_text(image.super.id, id);
 		message_add(m, "id", "%s", id);
 		message_add(m, "device", "%s", path);
-		if (volume)
-			message_add_text(m, "volume", volume);
+		if (image.volume)
+			message_add_text(m, "volume", image.volume);
 		message_add(m, "room", "%llu", (unsigned long long)image.room);
-		if (volume)
-			rc = image_mark_pieces(&image, volume);
+		rc = image_mark_pieces(&image);
 		if (!rc)
 			rc = image_write_super(&image, IMAGE_PREPARED);
 	}
-	free_secret(volume);
 	image_close(&image);
 	return rc;
 }

@@ -78,8 +78,8 @@ static int look_for(const char *id, const char *likely, const char *volume, stru
 	image_id_text(image->super.id, found);
 	if (!rc && (image->super.state != IMAGE_PREPARED || strcmp(id, found)))
 		rc = fail(KJ_NONE, "%s: something else is there", likely);
-	if (!rc && volume)
-		rc = image_check_pieces(image, volume);
+	if (!rc)
+		rc = image_check_pieces(image);
 	return rc;
 }
 

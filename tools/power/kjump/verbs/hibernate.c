@@ -17,17 +17,13 @@
  */
 static void disown(const char *device)
 {
-	char *text = xasprintf("%s", fail_text());
+	char *before = fail_put_aside();
 
-	fail_clear();
 	if (image_disown(device, NULL))
 		fprintf(stderr,
 			"kjump: %s: if there is an image of this system on it, it must not be resumed, and could not be marked so: overwrite its first 4 KB\n",
 			device);
-	fail_clear();
-	if (*text)
-		fail(KJ_FAILED, "%s", text);
-	free(text);
+	fail_take_back(before);
 }
 
 enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT };

@@ -22,7 +22,7 @@ static const char switch_help[] =
 static void disown_saved(const struct message *m)
 {
 	char *ids = message_get(m, MESSAGE_SAVED), *rest = ids, *id;
-	char *before = xasprintf("%s", fail_text());
+	char *before = fail_put_aside();
 
 	while ((id = strsep(&rest, ","))) {
 		char *path = device_find_image(id, 0, NULL);
@@ -36,10 +36,7 @@ static void disown_saved(const struct message *m)
 				id, fail_text());
 		free(path);
 	}
-	fail_clear();
-	if (*before)
-		fail(KJ_FAILED, "%s", before);
-	free(before);
+	fail_take_back(before);
 	free(ids);
 }
 
