@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """The neighbours of kexec jump work as before: kexec, crash kernels, hibernation."""
 import re
+import subprocess
 import time
 
 import pytest
 
 from jumps import fields, load_ret, sysfs
+from kjlab.util import BUILD
 
 pytestmark = pytest.mark.essential
 
@@ -41,10 +43,9 @@ def test_crash_kernel(boot, variant):
     assert g.run("head -c 65536 /proc/vmcore | grep -c CRASHTIME=").out != "0"
 
 
-@pytest.mark.parametrize("level", ["devices", "processors"])
-def test_crash_during_a_jump(boot, variant, level):
-    """The crash kernel starts, too, when the system panics on its way to a peer."""
-    g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M no_console_suspend",
+def on_its_way(boot, variant, level, append=""):
+    """A guest with a crash kernel, stopped on its way to a peer. An NMI panics it."""
+    g = boot(variant, smp=2, disks=False, net=False, append=f"crashkernel=128M no_console_suspend {append}",
              allow=["Kernel panic - not syncing: NMI", "Call Trace:", "NMI received for unknown reason"])
     g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img "
           f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
@@ -53,9 +54,34 @@ def test_crash_during_a_jump(boot, variant, level):
     g.send("kjreboot")
     while "pm_test: stopped after step" not in g.log():
         time.sleep(0.1)
-    g.monitor("nmi")
+    return g
+
+
+def check_crash_kernel(g):
     g.expect_kernel("C")
     assert g.run("head -c 4 /proc/vmcore | od -An -c").check().out.split() == ["177", "E", "L", "F"]
+
+
+@pytest.mark.parametrize("level", ["devices", "processors"])
+def test_crash_during_a_jump(boot, variant, level):
+    """The crash kernel starts, too, when the system panics on its way to a peer."""
+    g = on_its_way(boot, variant, level)
+    g.monitor("nmi")
+    check_crash_kernel(g)
+
+
+def test_crash_while_the_clock_is_set(boot, variant):
+    """The crash kernel starts wherever the NMI came, here where others would wait for the clock."""
+    g = on_its_way(boot, variant, "processors", append="nokaslr")
+    g.monitor(f"gdbserver unix:{g.dir}/gdb,server=on,wait=off")
+    # It is called with the clock's sequence counter taken.
+    symbols = subprocess.run(["nm", BUILD / variant / "vmlinux"], check=True, capture_output=True, text=True).stdout
+    (at,) = re.findall(r"^(\w+) T update_vsyscall$", symbols, re.M)
+    said = subprocess.run(["gdb", "-nx", "-batch", *(arg for line in (
+        f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", "monitor nmi", "delete", "detach")
+        for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
+    assert "hit Breakpoint 1" in said
+    check_crash_kernel(g)
 
 
 def test_hibernation(boot, variant, tmp_path):
