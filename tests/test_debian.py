@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """Debian packages, and Debian 12 with them: systemctl hibernate, and its initramfs resumes."""
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from images import REFUSED, USAGE, hibernate, resume
 from jumps import Work
-from kjlab import deb, debian
+from kjlab import bare, deb, debian
 from kjlab.guest import RESUMED, Guest
-from kjlab.util import run
+from kjlab.util import ROOT, run
 
 
 @pytest.fixture
@@ -52,6 +53,18 @@ def test_package(tmp_path):
     # It packs manual pages.
     assert {str(p).removesuffix(".gz"): mode for p, mode in packaged.items() if str(p) not in debians} == \
         {str(p): mode for p, mode in installed.items()}
+
+
+def test_autopkgtest():
+    """Debian's own way to try a package: installed where nothing else is, by its dependencies alone."""
+    with bare.Machine() as m:
+        shutil.copy(deb.kjump(), m.root / "srv")
+        shutil.copytree(ROOT / "debian", m.root / "srv/source/debian")
+        rc, said = m.run("root", "export PATH=$PATH:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive; apt-get update -q && "
+                         "apt-get install -qy --no-install-recommends autopkgtest && "
+                         "cd /srv && autopkgtest kjump_*.deb source/ -- null")
+    # As its only test is one of little: see autopkgtest(1).
+    assert rc in (0, 8) and re.search(r"^command1 +PASS", said, re.M), said[-3000:]
 
 
 def off_and_on(boot, g, command):

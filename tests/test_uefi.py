@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """A machine with UEFI: other holes in its memory, and services of the firmware that stay."""
+import pathlib
+
 import pytest
 
 from images import hibernate, resume
@@ -7,9 +9,34 @@ from jumps import MB, at_work, iomem, ranges, sysfs
 from kjlab.guest import Guest
 
 
+VARIABLES = "/sys/firmware/efi/efivars"
+OURS = f"{VARIABLES}/{{}}-6f1f2b3c-8d0e-4b1a-9d53-3a1c5e7f9b20"
+
+
+def variables(g):
+    """{name: what it has, with its attributes} as the firmware tells it now, but for how often it was started."""
+    g.run(f"umount {VARIABLES} 2>/dev/null; mount -t efivarfs efivarfs {VARIABLES}").check()
+    listed = g.run(f"(cd {VARIABLES} && sha256sum *)").check().out
+    return {name: checksum for checksum, name in map(str.split, listed.splitlines()) if not name.startswith("MTC-")}
+
+
+def write_variable(g, name):
+    """Non-volatile, and for services at boot and at run time (UEFI 2.10, 8.2.1), of 4 bytes."""
+    g.run(rf"printf '\007\000\000\000kept' >/tmp/variable && cat /tmp/variable >{OURS.format(name)}").check()
+
+
+def check_services(g, before, name):
+    """The firmware's services are there: they tell what they told, and write."""
+    assert variables(g) == before
+    write_variable(g, name)
+    now = variables(g)
+    assert set(now) - set(before) == {pathlib.Path(OURS.format(name)).name} and before.items() <= now.items()
+    return now
+
+
 @pytest.mark.parametrize("memory", ["512M", "8G"])
 def test_hibernate(boot, memory, tmp_path):
-    """The window is where there is room; the machine resumes, again and again."""
+    """The window is where there is room; the machine resumes, again and again, and its firmware's services with it."""
     g = boot("x86_64", smp=2, memory=memory, net=False, blank=512, workdir=tmp_path, qemu_args=Guest.uefi(tmp_path))
     assert g.run("ls -d /sys/firmware/efi").rc == 0
     # The piece of RAM from 1 MB on, where a BIOS's machine has its window, is too small.
@@ -21,7 +48,9 @@ def test_hibernate(boot, memory, tmp_path):
         start, end = ranges(sysfs(g, "image_window"))[-1]
         assert start > first and end - start >= 48 * MB
         assert any(a <= start and end <= b for a, b in ram)
-        for _ in range(2):
+        before = check_services(g, variables(g), "KjumpBefore")
+        for n in range(2):
             hibernate(g)
             work.g = g = resume(boot, g)
             work.check()
+            before = check_services(g, before, f"KjumpResumed{n}")

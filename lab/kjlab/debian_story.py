@@ -22,7 +22,7 @@ import time
 
 import pexpect
 
-from . import debian, dump, packages
+from . import deb, debian, dump, packages
 from .demo import Machine, Story
 from .guest import BOOT_TIMEOUT, RESUMED, GuestError
 from .util import BUILD, run, say
@@ -120,11 +120,12 @@ class Server:
         for image in debian.server(release, lab_kernel):
             self.disks.append(home / image.stem)
             run("cp", "--sparse=always", image, self.disks[-1])
-        # What a snapshot goes to, for the host to read.
-        self.scratch = home / "scratch"
-        with open(self.scratch, "wb") as f:
-            f.truncate(SCRATCH_MB << 20)
-        run("mke2fs", "-q", "-t", "ext4", "-L", "scratch", self.scratch)
+        # What a snapshot goes to, for the host to read; with the package of another kernel.
+        self.scratch, files = home / "scratch", home / "files"
+        files.mkdir()
+        if not lab_kernel:
+            shutil.copy(deb.lab_kernel(), files)
+        run("mke2fs", "-q", "-t", "ext4", "-L", "scratch", "-d", files, self.scratch, f"{SCRATCH_MB}M")
         self.answers = [debian.PASSPHRASE] * (debian.SERVERS[release][0] == "encrypted")
 
     def on(self, firmware, answers=None):
@@ -240,12 +241,45 @@ def hibernate_to_off(story, server):
 
 def hibernate(story, server, firmware):
     """systemctl hibernate, and on again; the seconds each took."""
+    before = firmware == "uefi" and set_variable(story, "KjumpBefore")
     hibernate_to_off(story, server)
     story.tell(f"switched on again: {firmware}, GRUB, the initramfs")
     began = time.monotonic()
     # Its shell goes on where it was.
     story.g = server.on(firmware)
     story.tell(f"it is back, {time.monotonic() - began:.0f} s after it was switched on")
+    if before:
+        after = set_variable(story, "KjumpAfter")
+        story.check("the firmware's variables", before.items() <= after.items() and len(after) == len(before) + 1,
+                    f"{len(before)} as before, and one more can be written")
+
+
+def set_variable(story, name):
+    """Have the firmware keep a variable; {name: what it has} of all that it keeps while the machine is off."""
+    where = "/sys/firmware/efi/efivars"
+    story.ask(f"printf '\\007\\0\\0\\0%s' {name} >/tmp/v && "
+              f"cat /tmp/v >{where}/{name}-6f1f2b3c-8d0e-4b1a-9d53-3a1c5e7f9b20")
+    # As the firmware tells it, not what the kernel remembers; the first byte of each is of what kind it is.
+    story.ask(f"umount {where}; mount -t efivarfs efivarfs {where}")
+    listed = story.ask(f"(cd {where}; for v in *; do echo $(od -An -tu1 -N1 $v) $(sha256sum $v); done)")
+    kept = (line.split() for line in listed.splitlines())
+    # MTC is how often it was started.
+    return {name: checksum for kind, checksum, name in kept if int(kind) & 1 and not name.startswith("MTC-")}
+
+
+def install_another_kernel(story):
+    """It is what the machine boots from now on, while this one runs. Returns its version."""
+    story.tell("another kernel is installed meanwhile, newer to GRUB")
+    story.ask("mount LABEL=scratch /mnt; DEBIAN_FRONTEND=noninteractive dpkg -i /mnt/linux-image-*.deb 2>&1; umount /mnt", 900)
+    version = story.ask("ls /boot | sed -n 's/^vmlinuz-//p' | grep -vx $(uname -r)")
+    story.ask(f"for f in vmlinuz config initrd.img; do ln /boot/$f-{version} /boot/$f-99.0; done; update-grub 2>&1", 600)
+    return version
+
+
+def check_another_kernel(story, version):
+    booted, runs = re.findall(r"Linux version (\S+)", story.g.log()), story.ask("uname -r")
+    story.check("resumed by another kernel", booted == [version] and runs != version, f"{', '.join(booted)} resumed {runs}")
+    story.ask(f"rm /boot/*-99.0; DEBIAN_FRONTEND=noninteractive dpkg -P linux-image-{version} 2>&1", 900)
 
 
 def check_resumed(story, login, kept):
@@ -382,8 +416,11 @@ def tell(release, lab_kernel):
         story.note("the second kernel's initramfs has drivers for the disks there were")
         story.type("kjump-mkinitramfs && kjump load --ready 2>/dev/null", 600)
         boot = story.ask("cat /proc/sys/kernel/random/boot_id")
+        another = None if lab_kernel else install_another_kernel(story)
         hibernate(story, server, second)
         story.check("it is the same system", story.ask("cat /proc/sys/kernel/random/boot_id") == boot, f"boot id {boot[:8]}")
+        if another:
+            check_another_kernel(story, another)
         check_system(story)
         check_journal(story)
         refusals(story)
