@@ -61,6 +61,8 @@ def customize(root, home, install):
         mkdir -p {root}/srv {root}/boot/grub {root}/boot/efi {root}/etc/default/grub.d
         echo 'GRUB_TIMEOUT=0' >{root}/etc/default/grub.d/lab.cfg
         echo 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {words}"' >>{root}/etc/default/grub.d/lab.cfg
+        # Made often, and here every processor is slow.
+        echo COMPRESSLEVEL=1 >{root}/etc/initramfs-tools/conf.d/lab
         cp {home}/*.deb {root}/srv/
         cp {home}/lab-shell.service {root}/etc/systemd/system/
         for p in {' '.join(PROGRAMS)}; do install -m 755 {home}/$p {root}/usr/local/bin/; done
