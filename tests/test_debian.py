@@ -117,6 +117,12 @@ def test_set_up_used_and_purged(boot, machine):
     r = g.run("kjump hibernate")
     assert r.rc == REFUSED and f"does not have kjump.restore={place}" in r.out, r
     g.run("kjump hibernate --dry-run --any-boot && cp /root/grub.cfg /boot/grub/").check()
+    # So is its initramfs.
+    initrd = "/boot/initrd.img-$(uname -r)"
+    g.run(f"mv {initrd} /root/initrd; cd /etc && echo hostname | cpio --quiet -o -H newc >{initrd}; cd").check()
+    r = g.run("kjump hibernate")
+    assert r.rc == REFUSED and re.search(r"has no kjump in its initramfs, /boot/initrd\.img", r.out), r
+    g.run(f"kjump hibernate --dry-run --any-boot && mv /root/initrd {initrd}").check()
     g.run("systemctl restart systemd-logind").check()
     g = off_and_on(boot, g, "systemctl hibernate")
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """kjump on the host, with files in the place of memory and devices: images are right, or refused."""
 import contextlib
+import gzip
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import time
 import pytest
 
 from kjlab import lint
+from kjlab.initramfs import cpio
 from kjlab.util import lock
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
@@ -1067,6 +1069,32 @@ def test_next_boot(next_boot, tmp_path, what, says):
     assert p.returncode == (REFUSED if says else OK), p
     if says:
         assert re.search(says, p.stdout) and "--any-boot" in p.stdout and "must have" not in p.stdout, p
+
+
+@pytest.mark.parametrize("files,says", [
+    ([["init", "usr/sbin/kjump"]], None),
+    ([["init", "usr/sbin/mdadm"]], r"has no kjump in its initramfs, .*/(initrd\.img-6\.12\.117|last\.img), "),
+    # A processor's microcode comes in front, in the same file or in one of its own.
+    ([["kernel/x86/microcode/GenuineIntel.bin"], ["init", "usr/sbin/kjump"]], None),
+    ([["kernel/x86/microcode/GenuineIntel.bin"], ["init"]], "has no kjump"),
+    # What cannot be looked into, as packed by a program that is not there.
+    (None, None), ([], None),
+])
+def test_next_initramfs(next_boot, tmp_path, files, says):
+    """Nor for a boot with an initramfs that resumes nothing."""
+    (tmp_path / "grub").mkdir()
+    archives = [cpio({f"/{name}": __file__ for name in names}) for names in files or []]
+    if files is not None:
+        first, last = b"".join(archives[:-1]), gzip.compress(archives[-1]) if archives else b"#!/bin/sh\n"
+        (tmp_path / "first.img").write_bytes(first or b"\0" * 512)
+        (tmp_path / "last.img").write_bytes(last)
+        (tmp_path / "initrd.img-6.12.117").write_bytes(first + last)
+    for initrds in ("/initrd.img-6.12.117", "/first.img /last.img"):
+        text = GRUB_CFG.format(default=0, before="", folder="", words="kjump.restore")
+        (tmp_path / "grub/grub.cfg").write_text(text.replace("/initrd.img-6.12.117", initrds))
+        p = subprocess.run([next_boot, tmp_path], capture_output=True, text=True)
+        assert p.returncode == (REFUSED if says else OK), p
+        assert not says or re.search(says, p.stdout) and "--any-boot" in p.stdout, p
 
 
 def test_no_grub(next_boot, tmp_path):

@@ -38,11 +38,18 @@ def test_image_on_a_volume(boot, tmp_path, encrypted):
         g.run(f"echo written | dd of={VOLUME} bs=4k seek=20 conv=sync,fsync,notrunc").check()
         returns(g, f"kjump hibernate --dry-run {VOLUME}", REFUSED, "holds something")
         g.run(f"dd if=/dev/zero of={VOLUME} bs=4k count=1 seek=20 conv=fsync,notrunc").check()
-    returns(g, f"kjump hibernate --dry-run {VOLUME}", OK)
+        # At the next boot nobody would open what it is on, for all that kjump knows.
+        returns(g, f"kjump hibernate --dry-run {VOLUME}", REFUSED, "no initramfs opens below, which .*crypttab.* or --closed")
+        for options, rc in (("luks", REFUSED), ("noauto,initramfsx", REFUSED), ("luks,initramfs", OK), ("x-initrd.attach", OK)):
+            g.run(f"printf '# names\\nother none none initramfs\\nbelow {DISK} none {options}\\n' >/etc/crypttab").check()
+            returns(g, f"kjump hibernate --dry-run {VOLUME}", rc)
+        g.run("rm /etc/crypttab").check()
+    closed = "--closed" if encrypted else ""
+    returns(g, f"kjump hibernate --dry-run {closed} {VOLUME}", OK)
     g.run(f"yes '{SECRET}' | head -c 4M >/tmp/secret; sha256sum /tmp/secret >/tmp/sum").check()
     for number, restore in enumerate((f"kjump.restore={VOLUME}", "kjump.restore")):
         # The second image goes where the first one was, without --force: it was used.
-        hibernate(g, f"kjump hibernate --compress=none {VOLUME}")
+        hibernate(g, f"kjump hibernate {closed} --compress=none {VOLUME}")
         disk = (tmp_path / "blank.img").read_bytes()
         for what in (SECRET, "KJUMPIMG", "KJUMPVOL"):
             assert (what.encode() in disk) != encrypted, what

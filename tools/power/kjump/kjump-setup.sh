@@ -100,27 +100,9 @@ places()
 		END { for (i = 0; i < n; i++) if (!parent[name[i]]) print name[i], size[name[i]] }'
 }
 
-# What is encrypted below it and no initramfs opens, as it does what is below the root file
-# system, so that nothing that is saved there would be found at the next boot.
-closed_at_boot()
-{
-	lsblk -snro NAME,TYPE "$(findmnt -nvo SOURCE /)" 2>/dev/null >"$work/root"
-	lsblk -snro NAME,TYPE "$1" 2>/dev/null | sed -n 's/ crypt$//p' | while read -r crypt; do
-		grep -qxF "$crypt crypt" "$work/root" && continue
-		awk -v name="$crypt" '$1 == name && ("," $4 ",") ~ /,initramfs,/ { found = 1 }
-			END { exit !found }' /etc/crypttab 2>/dev/null && continue
-		echo "$crypt"
-	done | sort -u | tr '\n' ' '
-}
-
 # Why this system cannot be saved there; nothing if it can.
 verdict()
 {
-	closed=$(closed_at_boot "$1")
-	if [ "$closed" ]; then
-		echo "no initramfs opens ${closed% }: add the option initramfs in /etc/crypttab"
-		return
-	fi
 	if [ "$force" = 1 ]; then
 		set -- --force "$1"
 	fi

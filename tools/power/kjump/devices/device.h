@@ -21,6 +21,8 @@ int device_on_hardware(const char *path);
 bool device_in_memory(dev_t dev);
 /* From a file of sysfs that has one, "8:1". */
 bool device_number(const char *path, dev_t *dev);
+/* Of each entry of a directory of sysfs that has a file "dev". */
+void device_numbers_in(const char *dir, void (*visit)(void *ctx, dev_t dev), void *ctx);
 /* Its name as the kernel has it, "sda1", or NULL; to be freed. */
 char *device_name(dev_t dev);
 /* /dev/NAME for a name of sysfs; to be freed. */

@@ -49,9 +49,9 @@ bool dm_is(dev_t dev)
 	return is;
 }
 
-struct dm_ioctl *dm_table(dev_t dev)
+static struct dm_ioctl *status(dev_t dev, uint32_t flags)
 {
-	struct dm_ioctl *io = request(TABLE_SIZE, DM_STATUS_TABLE_FLAG | DM_SECURE_DATA_FLAG);
+	struct dm_ioctl *io = request(TABLE_SIZE, flags);
 	int fd = open_control();
 
 	io->dev = encode(dev);
@@ -62,6 +62,29 @@ struct dm_ioctl *dm_table(dev_t dev)
 	if (fd >= 0)
 		close(fd);
 	return io;
+}
+
+struct dm_ioctl *dm_table(dev_t dev)
+{
+	return status(dev, DM_STATUS_TABLE_FLAG | DM_SECURE_DATA_FLAG);
+}
+
+bool dm_encrypts(dev_t dev)
+{
+	/* Not the table, which has the key. */
+	struct dm_ioctl *io = dm_is(dev) ? status(dev, DM_NOFLUSH_FLAG) : NULL;
+	uint32_t next = 0;
+	bool encrypts = false;
+
+	for (uint32_t i = 0; io && i < io->target_count; i++) {
+		const struct dm_target_spec *spec =
+			(const void *)((const char *)io + io->data_start + next);
+
+		encrypts |= !strcmp(spec->target_type, "crypt");
+		next = spec->next;
+	}
+	free(io);
+	return encrypts;
 }
 
 /* The pieces, each as the kernel reads it: header, parameters, to a multiple of 8 bytes. */

@@ -57,6 +57,23 @@ bool device_number(const char *path, dev_t *dev)
 	return ok;
 }
 
+void device_numbers_in(const char *dir, void (*visit)(void *ctx, dev_t dev), void *ctx)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	dev_t dev;
+
+	while (d && (e = readdir(d))) {
+		char *path = xasprintf("%s/%s/dev", dir, e->d_name);
+
+		if (e->d_name[0] != '.' && device_number(path, &dev))
+			visit(ctx, dev);
+		free(path);
+	}
+	if (d)
+		closedir(d);
+}
+
 /* Another kjump has it for the moment. */
 static bool is_own(const char *name)
 {

@@ -80,6 +80,9 @@ static bool map_dm(const struct map *m, dev_t dev, uint64_t offset, uint64_t len
 			map_down(&m_below, below, start + (at - first), piece, depth);
 		at += piece;
 	}
+	/* It may have keys. */
+	if (io)
+		explicit_bzero(io, io->data_size);
 	free(io);
 	return good && at >= end;
 }
@@ -179,11 +182,17 @@ static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t l
 
 static bool below(const struct map *m, dev_t dev, int depth);
 
-static bool below_number(const struct map *m, const char *file, int depth)
-{
-	dev_t dev;
+struct slaves {
+	const struct map *m;
+	int depth;
+	bool found;
+};
 
-	return device_number(file, &dev) && below(m, dev, depth);
+static void below_slave(void *ctx, dev_t dev)
+{
+	struct slaves *s = ctx;
+
+	s->found |= below(s->m, dev, s->depth);
 }
 
 static bool below_file(const struct map *m, const char *name, int depth)
@@ -204,10 +213,10 @@ static bool below(const struct map *m, dev_t dev, int depth)
 	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
 	char *slaves = xasprintf("%s/slaves", sys), *file = xasprintf("%s/loop/backing_file", sys);
 	char *partition = xasprintf("%s/partition", sys), *disk = xasprintf("%s/../dev", sys);
-	bool found = false;
+	struct slaves s = { .m = m, .depth = depth + 1 };
 	struct identity id;
-	struct dirent *e;
-	DIR *d;
+	bool found = false;
+	dev_t parent;
 
 	if (depth == DEPTH_MAX || !dev) {
 		/* It leads nowhere. */
@@ -217,19 +226,10 @@ static bool below(const struct map *m, dev_t dev, int depth)
 		found = true;
 	} else {
 		fail_clear();
-		d = opendir(slaves);
-		while (d && (e = readdir(d))) {
-			char *number = xasprintf("%s/%s/dev", slaves, e->d_name);
-
-			if (e->d_name[0] != '.')
-				found |= below_number(m, number, depth + 1);
-			free(number);
-		}
-		if (d)
-			closedir(d);
-		found |= below_file(m, file, depth + 1);
-		if (!access(partition, F_OK))
-			found |= below_number(m, disk, depth + 1);
+		device_numbers_in(slaves, below_slave, &s);
+		found = s.found | below_file(m, file, depth + 1);
+		if (!access(partition, F_OK) && device_number(disk, &parent))
+			found |= below(m, parent, depth + 1);
 	}
 	free(disk);
 	free(partition);

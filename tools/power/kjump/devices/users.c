@@ -141,22 +141,22 @@ static void add_swaps(struct users *users)
 	free(text);
 }
 
-/* Devices named by the entries of a directory of sysfs, with their file "dev". */
+struct use {
+	struct users *users;
+	const char *what;
+};
+
+static void add_use(void *ctx, dev_t dev)
+{
+	const struct use *use = ctx;
+
+	if (!users_know(use->users, dev))
+		add_user(use->users, dev, xasprintf("%s", use->what));
+}
+
 static void add_devices_in(struct users *users, const char *dir, const char *what)
 {
-	DIR *d = opendir(dir);
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		char *path = xasprintf("%s/%s/dev", dir, e->d_name);
-		dev_t dev;
-
-		if (e->d_name[0] != '.' && device_number(path, &dev) && !users_know(users, dev))
-			add_user(users, dev, xasprintf("%s", what));
-		free(path);
-	}
-	if (d)
-		closedir(d);
+	device_numbers_in(dir, add_use, &(struct use){ users, what });
 }
 
 static void add_backing_file(struct users *users, const char *sys)

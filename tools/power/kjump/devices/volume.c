@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Volumes as places for images. See volume.h. */
 #include "devices/volume.h"
+#include "devices/device.h"
 #include "devices/disks.h"
 #include "devices/dm.h"
 #include "devices/map.h"
@@ -155,6 +156,33 @@ int volume_check(const char *path, dev_t dev)
 	free(place.pieces);
 	close(fd);
 	return rc;
+}
+
+struct keys {
+	void (*visit)(void *ctx, const char *name);
+	void *ctx;
+};
+
+static void keys_below(void *ctx, dev_t dev)
+{
+	const struct keys *keys = ctx;
+
+	volume_keys(dev, keys->visit, keys->ctx);
+}
+
+void volume_keys(dev_t dev, void (*visit)(void *ctx, const char *name), void *ctx)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char *slaves = xasprintf("%s/slaves", sys), *file = xasprintf("%s/dm/name", sys);
+	char *name = dm_encrypts(dev) ? read_text(file) : NULL;
+
+	if (name)
+		visit(ctx, name);
+	device_numbers_in(slaves, keys_below, &(struct keys){ visit, ctx });
+	free(name);
+	free(file);
+	free(slaves);
+	free(sys);
 }
 
 bool volume_encrypted(const char *path)

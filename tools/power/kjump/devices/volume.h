@@ -18,6 +18,8 @@
 int volume_check(const char *path, dev_t dev);
 /* Whether it is a volume and encrypted. */
 bool volume_encrypted(const char *path);
+/* Call @visit with the name of each encrypted device that @dev is, or is on. */
+void volume_keys(dev_t dev, void (*visit)(void *ctx, const char *name), void *ctx);
 /* Have it begin with a first page, if it is a volume and does not. */
 int volume_prepare(const char *path);
 /* Bytes that this takes, 0 for what is no volume. */

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct boot_entry entry;
 
 	/* One that is known is known whole. */
-	if (grub_default(cfg, &entry) && (strchr(entry.kernel, ' ') || strchr(entry.words, '\n')))
+	if (grub_default(cfg, &entry) && (strchr(entry.kernel, ' ') || strchr(entry.words, '\n') ||
+				   (entry.initrds && strchr(entry.initrds, '\n'))))
 		abort();
 	boot_entry_free(&entry);
 	free(cfg);

@@ -269,7 +269,7 @@ static int scan(struct scan *s)
 	return s->cpio.ended && !s->cpio.skip ? KJ_OK : no_archive(s, offset);
 }
 
-int initramfs_read(const char *path, struct initramfs *fs)
+int initramfs_scan(const char *path, struct initramfs *fs)
 {
 	struct scan s = { .path = path, .fs = fs, .piece = xalloc(PIECE) };
 	struct stat st;
@@ -286,6 +286,13 @@ int initramfs_read(const char *path, struct initramfs *fs)
 	if (s.fd >= 0)
 		close(s.fd);
 	free(s.piece);
+	return rc;
+}
+
+int initramfs_read(const char *path, struct initramfs *fs)
+{
+	int rc = initramfs_scan(path, fs);
+
 	if (!rc && !fs->has_init)
 		rc = fail(KJ_REFUSED,
 			  "initramfs %s: there is no /init in it; name another (--initrd)",

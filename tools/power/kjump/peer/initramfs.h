@@ -10,7 +10,9 @@ struct initramfs {
 	bool has_init, has_kjump;
 };
 
-/* Read it all; KJ_FAILED, or KJ_REFUSED with the way out if no peer can boot from it. */
+/* Read it all; KJ_FAILED, or KJ_REFUSED if it is none. */
+int initramfs_scan(const char *path, struct initramfs *fs);
+/* The same; KJ_REFUSED, with the way out, also if no peer can boot from it. */
 int initramfs_read(const char *path, struct initramfs *fs);
 
 /* Archives in the form newc, one after another, as they come. */

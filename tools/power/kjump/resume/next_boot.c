@@ -7,11 +7,15 @@
  */
 #include "resume/next_boot.h"
 #include "common/kjump.h"
+#include "devices/users.h"
+#include "devices/volume.h"
+#include "peer/initramfs.h"
 #include "peer/peer.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The first word of a line; what follows it, in @rest. */
 static size_t first_word(const char **line, const char *end, const char **rest)
@@ -58,27 +62,33 @@ bool grub_default(const char *cfg, struct boot_entry *entry)
 			if (length >= 8 && !memcmp(rest, first, 8))
 				is_first = is_word(rest, length, first);
 		} else if (is_word(word, length, "submenu") ||
-			   (inside && is_word(word, length, "}"))) {
-			return false;
-		} else if (is_word(word, length, "menuentry")) {
-			if (inside || !is_first)
+			   is_word(word, length, "menuentry")) {
+			if (inside || !is_first || *word == 's')
 				return false;
 			inside = true;
+		} else if (inside && is_word(word, length, "}")) {
+			break;
 		} else if (inside && (is_word(word, length, "linux") ||
 				      is_word(word, length, "linuxefi"))) {
 			length = first_word(&rest, end, &more);
+			boot_entry_free(entry);
 			entry->kernel = copy(rest, rest + length);
 			entry->words = copy(more, end);
-			return true;
+		} else if (inside && (is_word(word, length, "initrd") ||
+				      is_word(word, length, "initrdefi"))) {
+			free(entry->initrds);
+			entry->initrds = copy(rest, end);
 		}
 	}
-	return false;
+	return entry->kernel;
 }
 
 void boot_entry_free(struct boot_entry *entry)
 {
 	free(entry->kernel);
 	free(entry->words);
+	free(entry->initrds);
+	memset(entry, 0, sizeof(*entry));
 }
 
 /* Somebody asked for another entry, once (grub-reboot). */
@@ -106,8 +116,34 @@ static bool cannot_jump(const char *boot, const char *release)
 	return cannot;
 }
 
+/* The one of these files of @boot that resumes nothing, if that is so of all; to be freed. */
+static char *without_kjump(const char *boot, const char *initrds)
+{
+	char *names = xasprintf("%s", initrds ? initrds : ""), *rest = names, *name, *last = NULL;
+	struct initramfs fs = { 0 };
+
+	while ((name = strsep(&rest, " \t"))) {
+		if (!*name)
+			continue;
+		free(last);
+		last = xasprintf("%s/%s", boot, strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
+		/* One that cannot be looked into may have anything. */
+		if (initramfs_scan(last, &fs) || fs.has_kjump) {
+			fail_clear();
+			free(last);
+			last = NULL;
+			break;
+		}
+	}
+	free(names);
+	return last;
+}
+
 static int check_entry(const char *boot, const struct boot_entry *entry, const char *device)
 {
+	char *initrd;
+	int rc = KJ_OK;
+
 	const char *name = strrchr(entry->kernel, '/'), *release;
 
 	name = name ? name + 1 : entry->kernel;
@@ -120,7 +156,13 @@ static int check_entry(const char *boot, const struct boot_entry *entry, const c
 		return fail(KJ_REFUSED,
 			    "the next boot, %s by %s/grub/grub.cfg, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
 			    name, boot, device, device);
-	return KJ_OK;
+	initrd = without_kjump(boot, entry->initrds);
+	if (initrd)
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s, has no kjump in its initramfs, %s, and would not resume this system: have it made again (update-initramfs -u -k all), or --any-boot",
+			  name, initrd);
+	free(initrd);
+	return rc;
 }
 
 /* Most boots are like this one. */
@@ -152,5 +194,74 @@ int next_boot_check(const char *boot, const char *device)
 	free(env_file);
 	free(cfg);
 	free(cfg_file);
+	return rc;
+}
+
+/* --- what is encrypted -------------------------------------------------- */
+
+static void add_key(void *names, const char *name)
+{
+	char **list = names, *longer = xasprintf("%s%s\n", *list ? *list : "\n", name);
+
+	free(*list);
+	*list = longer;
+}
+
+/* crypttab(5): name, device, key, and options with commas between them. */
+static bool has_option(char *line, const char *name)
+{
+	char *word, *option;
+	int field = 0;
+
+	while ((word = strsep(&line, " \t"))) {
+		if (!*word)
+			continue;
+		if (!field && strcmp(word, name))
+			return false;
+		if (field++ < 3)
+			continue;
+		while ((option = strsep(&word, ",")))
+			if (!strcmp(option, "initramfs") || !strcmp(option, "x-initrd.attach"))
+				return true;
+		return false;
+	}
+	return false;
+}
+
+static bool told_to_open(const char *crypttab, const char *name)
+{
+	char *text = read_text(crypttab), *rest = text, *line;
+	bool told = false;
+
+	while (!told && rest && (line = strsep(&rest, "\n")))
+		told = has_option(line, name);
+	free(text);
+	return told;
+}
+
+int next_boot_opens(const char *crypttab, const char *device)
+{
+	char *open = NULL, *needed = NULL, *rest, *name;
+	struct stat st;
+	bool known;
+	int rc = KJ_OK;
+
+	if (!stat(device, &st) && S_ISBLK(st.st_mode))
+		volume_keys(st.st_rdev, add_key, &needed);
+	/* What the root file system is on is opened, whatever is said of it. */
+	if (needed)
+		volume_keys(file_system_of("/", &known), add_key, &open);
+	rest = needed;
+	while (!rc && rest && (name = strsep(&rest, "\n"))) {
+		char *line = xasprintf("\n%s\n", name);
+
+		if (*name && !(open && strstr(open, line)) && !told_to_open(crypttab, name))
+			rc = fail(KJ_REFUSED,
+				  "no initramfs opens %s, which %s is on, so that the next boot would not resume this system: add the option initramfs in %s and update-initramfs -u, or --closed",
+				  name, device, crypttab);
+		free(line);
+	}
+	free(open);
+	free(needed);
 	return rc;
 }

@@ -9,6 +9,7 @@
 struct boot_entry {
 	char *kernel;			/* its file, as the boot loader calls it */
 	char *words;			/* the kernel command line */
+	char *initrds;			/* its files, as the boot loader calls them, or NULL */
 };
 
 /* Of GRUB's configuration, grub.cfg. False if it depends on more than that. */
@@ -21,5 +22,11 @@ void boot_entry_free(struct boot_entry *entry);
  * needed.
  */
 int next_boot_check(const char *boot, const char *device);
+/*
+ * KJ_REFUSED if @device is, or is on, an encrypted device that is not opened before an
+ * image is looked for: neither is the root file system on it, nor does the file @crypttab
+ * have it opened.
+ */
+int next_boot_opens(const char *crypttab, const char *device);
 
 #endif

@@ -26,11 +26,11 @@ static void disown(const char *device)
 	fail_take_back(before);
 }
 
-enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT };
+enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT, OPT_CLOSED };
 
 static const char hibernate_help[] =
-	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--any-boot] [--reboot]\n"
-	"                [--compress=lz4|zstd|none] [DEVICE]\n\n"
+	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--any-boot] [--closed]\n"
+	"                [--reboot] [--compress=lz4|zstd|none] [DEVICE]\n\n"
 	"Save this system on DEVICE, a partition that nothing else uses (default: device=\n"
 	"in /etc/kjump.conf), and power off. At the next boot \"kjump restore\" in the\n"
 	"initramfs resumes it, and this command says so and ends. If it cannot be saved,\n"
@@ -41,6 +41,7 @@ static const char hibernate_help[] =
 	"               although the peer does not find a disk that this system has in use:\n"
 	"               then nobody notices if it is changed before the system is resumed\n"
 	"  --any-boot   although what GRUB starts next, unless you choose, resumes nothing\n"
+	"  --closed     although no initramfs opens what is encrypted and DEVICE is on\n"
 	"  --reboot     reboot instead of powering off\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
@@ -66,10 +67,12 @@ int verb_hibernate(int argc, char **argv)
 		{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
 		{ "any-boot", no_argument, NULL, OPT_ANY_BOOT },
+		{ "closed", no_argument, NULL, OPT_CLOSED },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ NULL }
 	};
-	bool force = false, missing = false, any_boot = false, again = false, dry = false;
+	bool force = false, missing = false, any_boot = false, closed = false, again = false,
+	     dry = false;
 	struct message m;
 	struct conf conf;
 	const char *device;
@@ -84,6 +87,8 @@ int verb_hibernate(int argc, char **argv)
 			missing = true;
 		else if (c == OPT_ANY_BOOT)
 			any_boot = true;
+		else if (c == OPT_CLOSED)
+			closed = true;
 		else if (c == OPT_REBOOT)
 			again = true;
 		else if (c == OPT_DRY_RUN)
@@ -113,6 +118,8 @@ int verb_hibernate(int argc, char **argv)
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "
 			  "boot with mem=4G, or use kjump snapshot");
+	if (!rc && !closed)
+		rc = next_boot_opens("/etc/crypttab", device);
 	if (!rc && !any_boot)
 		rc = next_boot_check("/boot", device);
 	if (!rc && dry) {
