@@ -9,9 +9,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct boot_entry entry;
 
 	/* One that is known is known whole. */
-	if (grub_default(cfg, &entry) && (strchr(entry.kernel, ' ') || strchr(entry.words, '\n') ||
-				   (entry.initrds && strchr(entry.initrds, '\n'))))
-		abort();
+	if (grub_default(cfg, &entry)) {
+		if (strchr(entry.kernel, ' ') || strchr(entry.words, '\n'))
+			abort();
+		if (entry.initrds && strchr(entry.initrds, '\n'))
+			abort();
+	}
 	boot_entry_free(&entry);
 	free(cfg);
 	return 0;

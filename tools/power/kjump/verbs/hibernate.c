@@ -26,7 +26,10 @@ static void disown(const char *device)
 	fail_take_back(before);
 }
 
-enum { OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT, OPT_CLOSED };
+enum {
+	OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT,
+	OPT_CLOSED
+};
 
 static const char hibernate_help[] =
 	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--any-boot] [--closed]\n"
