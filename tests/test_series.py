@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kjlab import kernel, lint, packages, tree
-from kjlab.util import BUILD, VARIANTS, LabError
+from kjlab.util import BUILD, ROOT, VARIANTS, LabError
 
 
 def test_applies_to_every_offered_version():
@@ -46,6 +46,18 @@ def test_cover_letter():
                           33: "Documentation", 34: "Documentation"}.items():
         assert re.search(rf"\((?:\d+, )?{number}(?:, \d+)?\)", text) and re.search(
             rf"^Subject: .*{title}", mails[number - 1].read_text().replace("\n ", " "), re.M), number
+
+
+def test_readme_names_the_patches():
+    """Each number it names is that of a patch with one of the files it names beside."""
+    found = 0
+    for line in (ROOT / "README.md").read_text().splitlines():
+        files = re.findall(r"`([\w./-]+)`", line)
+        for number in re.findall(r"\b00\d\d\b", line):
+            (patch,) = tree.SERIES.glob(f"{number}-*.patch")
+            assert any(re.search(rf"^(\+\+\+ b/|Overlay: ){re.escape(file)}", patch.read_text(), re.M) for file in files), line
+            found += 1
+    assert found > 5
 
 
 def test_licenses_and_maintainers():
