@@ -55,6 +55,11 @@ def jump_back_entry(g):
     return int(re.search(r"kexec_jump_back_entry=(\w+)", g.run("cat /proc/cmdline").out)[1], 0)
 
 
+def load_crash_kernel(g, append=""):
+    """The same kernel as crash kernel, C."""
+    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img --append='{g.peer_line('C', append=append)}'").check()
+
+
 def load_way_back(g):
     """In the peer: prepare to jump back, with stock kexec."""
     g.run(f"kexec --load-jump-back-helper --entry={jump_back_entry(g):#x}").check()

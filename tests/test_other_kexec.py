@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from jumps import fields, load_ret, sysfs
+from jumps import fields, load_crash_kernel, load_ret, sysfs
 from kjlab.util import BUILD
 
 pytestmark = pytest.mark.essential
@@ -31,15 +31,14 @@ def test_crash_kernel(boot, variant):
     """kexec -p: the crash kernel starts and finds the crashed one's memory."""
     g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M",
              allow=["Kernel panic - not syncing: sysrq", "Call Trace:"])
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img "
-          f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
+    load_crash_kernel(g, append="maxcpus=1")
     assert g.run("cat /sys/kernel/kexec_crash_loaded").out == "1"
     g.run("echo crashed-here >/tmp/mark").check()
     g.jump("echo c >/proc/sysrq-trigger", to="C")
     size = int(g.run("stat -c %s /proc/vmcore").check().out)
     assert size > 200 << 20
     # It is an ELF core file with the notes of the kernel that crashed.
-    assert g.run("head -c 4 /proc/vmcore | od -An -c").out.split() == ["177", "E", "L", "F"]
+    check_vmcore(g)
     assert g.run("head -c 65536 /proc/vmcore | grep -c CRASHTIME=").out != "0"
 
 
@@ -47,8 +46,7 @@ def on_its_way(boot, variant, level, append=""):
     """A guest with a crash kernel, stopped on its way to a peer. An NMI panics it."""
     g = boot(variant, smp=2, disks=False, net=False, append=f"crashkernel=128M no_console_suspend {append}",
              allow=["Kernel panic - not syncing: NMI", "Call Trace:", "NMI received for unknown reason"])
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img "
-          f"--append='{g.peer_line('C', append='maxcpus=1')}'").check()
+    load_crash_kernel(g, append="maxcpus=1")
     load_ret(g).check()
     g.run(f"echo {level} >/sys/power/pm_test; echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()
     g.send("kjreboot")
@@ -57,8 +55,7 @@ def on_its_way(boot, variant, level, append=""):
     return g
 
 
-def check_crash_kernel(g):
-    g.expect_kernel("C")
+def check_vmcore(g):
     assert g.run("head -c 4 /proc/vmcore | od -An -c").check().out.split() == ["177", "E", "L", "F"]
 
 
@@ -67,7 +64,8 @@ def test_crash_during_a_jump(boot, variant, level):
     """The crash kernel starts, too, when the system panics on its way to a peer."""
     g = on_its_way(boot, variant, level)
     g.monitor("nmi")
-    check_crash_kernel(g)
+    g.expect_kernel("C")
+    check_vmcore(g)
 
 
 def test_crash_while_the_clock_is_set(boot, variant):
@@ -81,7 +79,8 @@ def test_crash_while_the_clock_is_set(boot, variant):
         f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", "monitor nmi", "delete", "detach")
         for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
     assert "hit Breakpoint 1" in said
-    check_crash_kernel(g)
+    g.expect_kernel("C")
+    check_vmcore(g)
 
 
 def test_hibernation(boot, variant, tmp_path):

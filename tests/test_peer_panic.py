@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jumps import MB, at_work, dmesg, load_kernel, load_way_back, reboot, sysfs
+from jumps import MB, at_work, dmesg, load_crash_kernel, load_kernel, load_way_back, reboot, sysfs
 
 # What a peer prints when it is made to panic.
 PANIC = ["Kernel panic - not syncing", "Call Trace:"]
@@ -108,7 +108,7 @@ def test_crash_kernel_out_of_reach(boot, variant):
     enter(g)
     load_way_back(g)
     g.run("mount -o ro $(findfs LABEL=boot) /boot").check()
-    g.run(f"kexec -p /boot/bzImage --initrd=/boot/initramfs.img --append='{g.peer_line('C')}'").check()
+    load_crash_kernel(g)
     assert g.run("cat /sys/kernel/kexec_crash_loaded").out == "1"
     g.run("echo 1 >/proc/sys/kernel/unknown_nmi_panic; echo freezer >/sys/power/pm_test").check()
     # reboot(2) has it for the five seconds of the test, and longer.

@@ -1,36 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """A machine with UEFI: other holes in its memory, and services of the firmware that stay."""
-import pathlib
-
 import pytest
 
 from images import hibernate, resume
 from jumps import MB, at_work, iomem, ranges, sysfs
+from kjlab import efivars
 from kjlab.guest import Guest
-
-
-VARIABLES = "/sys/firmware/efi/efivars"
-OURS = f"{VARIABLES}/{{}}-6f1f2b3c-8d0e-4b1a-9d53-3a1c5e7f9b20"
-
-
-def variables(g):
-    """{name: what it has, with its attributes} as the firmware tells it now, but for how often it was started."""
-    g.run(f"umount {VARIABLES} 2>/dev/null; mount -t efivarfs efivarfs {VARIABLES}").check()
-    listed = g.run(f"(cd {VARIABLES} && sha256sum *)").check().out
-    return {name: checksum for checksum, name in map(str.split, listed.splitlines()) if not name.startswith("MTC-")}
-
-
-def write_variable(g, name):
-    """Non-volatile, and for services at boot and at run time (UEFI 2.10, 8.2.1), of 4 bytes."""
-    g.run(rf"printf '\007\000\000\000kept' >/tmp/variable && cat /tmp/variable >{OURS.format(name)}").check()
 
 
 def check_services(g, before, name):
     """The firmware's services are there: they tell what they told, and write."""
-    assert variables(g) == before
-    write_variable(g, name)
-    now = variables(g)
-    assert set(now) - set(before) == {pathlib.Path(OURS.format(name)).name} and before.items() <= now.items()
+    assert efivars.variables(g) == before
+    new = efivars.write(g, name)
+    now = efivars.variables(g)
+    assert set(now) - set(before) == {new} and before.items() <= now.items()
     return now
 
 
@@ -48,7 +31,7 @@ def test_hibernate(boot, memory, tmp_path):
         start, end = ranges(sysfs(g, "image_window"))[-1]
         assert start > first and end - start >= 48 * MB
         assert any(a <= start and end <= b for a, b in ram)
-        before = check_services(g, variables(g), "KjumpBefore")
+        before = check_services(g, efivars.variables(g), "KjumpBefore")
         for n in range(2):
             hibernate(g)
             work.g = g = resume(boot, g)

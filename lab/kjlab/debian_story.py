@@ -24,7 +24,7 @@ import time
 
 import pexpect
 
-from . import deb, debian, dump, packages
+from . import deb, debian, dump, efivars, packages
 from .demo import Machine, Story
 from .guest import BOOT_TIMEOUT, RESUMED, GuestError
 from .util import BUILD, LabError, run, say
@@ -257,16 +257,9 @@ def hibernate(story, server, firmware):
 
 
 def set_variable(story, name):
-    """Have the firmware keep a variable; {name: what it has} of all that it keeps while the machine is off."""
-    where = "/sys/firmware/efi/efivars"
-    story.ask(f"printf '\\007\\0\\0\\0%s' {name} >/tmp/v && "
-              f"cat /tmp/v >{where}/{name}-6f1f2b3c-8d0e-4b1a-9d53-3a1c5e7f9b20")
-    # As the firmware tells it, not what the kernel remembers; the first byte of each is of what kind it is.
-    story.ask(f"umount {where}; mount -t efivarfs efivarfs {where}")
-    listed = story.ask(f"(cd {where}; for v in *; do echo $(od -An -tu1 -N1 $v) $(sha256sum $v); done)")
-    kept = (line.split() for line in listed.splitlines())
-    # MTC is how often it was started.
-    return {name: checksum for kind, checksum, name in kept if int(kind) & 1 and not name.startswith("MTC-")}
+    """Have the firmware keep one more; all that it keeps while the machine is off."""
+    efivars.write(story.g, name)
+    return {name: what for name, what in efivars.variables(story.g).items() if what[0] & efivars.NON_VOLATILE}
 
 
 def install_another_kernel(story):

@@ -61,9 +61,10 @@ bool grub_default(const char *cfg, struct boot_entry *entry)
 			length = first_word(&rest, end, &more);
 			if (length >= 8 && !memcmp(rest, first, 8))
 				is_first = is_word(rest, length, first);
-		} else if (is_word(word, length, "submenu") ||
-			   is_word(word, length, "menuentry")) {
-			if (inside || !is_first || *word == 's')
+		} else if (is_word(word, length, "submenu")) {
+			return false;
+		} else if (is_word(word, length, "menuentry")) {
+			if (inside || !is_first)
 				return false;
 			inside = true;
 		} else if (inside && is_word(word, length, "}")) {
@@ -126,7 +127,7 @@ static char *without_kjump(const char *boot, const char *initrds)
 		if (!*name)
 			continue;
 		free(last);
-		last = xasprintf("%s/%s", boot, strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
+		last = xasprintf("%s/%s", boot, basename(name));
 		/* One that cannot be looked into may have anything. */
 		if (initramfs_scan(last, &fs) || fs.has_kjump) {
 			fail_clear();
@@ -141,13 +142,10 @@ static char *without_kjump(const char *boot, const char *initrds)
 
 static int check_entry(const char *boot, const struct boot_entry *entry, const char *device)
 {
+	const char *name = basename(entry->kernel), *release = strchr(name, '-');
 	char *initrd;
 	int rc = KJ_OK;
 
-	const char *name = strrchr(entry->kernel, '/'), *release;
-
-	name = name ? name + 1 : entry->kernel;
-	release = strchr(name, '-');
 	if (release && cannot_jump(boot, release + 1))
 		return fail(KJ_REFUSED,
 			    "the next boot starts %s, the first in %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP) and would not resume this system; remove it, or make another one the first, or --any-boot",
@@ -199,12 +197,21 @@ int next_boot_check(const char *boot, const char *device)
 
 /* --- what is encrypted -------------------------------------------------- */
 
-static void add_key(void *names, const char *name)
+static void list_key(void *names, const char *name)
 {
-	char **list = names, *longer = xasprintf("%s%s\n", *list ? *list : "\n", name);
+	add_listed(names, "\n", name);
+}
 
-	free(*list);
-	*list = longer;
+struct key {
+	const char *name;
+	bool found;
+};
+
+static void find_key(void *ctx, const char *name)
+{
+	struct key *key = ctx;
+
+	key->found |= !strcmp(name, key->name);
 }
 
 /* crypttab(5): name, device, key, and options with commas between them. */
@@ -241,27 +248,24 @@ static bool told_to_open(const char *crypttab, const char *name)
 
 int next_boot_opens(const char *crypttab, const char *device)
 {
-	char *open = NULL, *needed = NULL, *rest, *name;
+	char *names = NULL, *rest;
+	struct key key;
 	struct stat st;
 	bool known;
 	int rc = KJ_OK;
 
 	if (!stat(device, &st) && S_ISBLK(st.st_mode))
-		volume_keys(st.st_rdev, add_key, &needed);
-	/* What the root file system is on is opened, whatever is said of it. */
-	if (needed)
-		volume_keys(file_system_of("/", &known), add_key, &open);
-	rest = needed;
-	while (!rc && rest && (name = strsep(&rest, "\n"))) {
-		char *line = xasprintf("\n%s\n", name);
-
-		if (*name && !(open && strstr(open, line)) && !told_to_open(crypttab, name))
+		volume_keys(st.st_rdev, list_key, &names);
+	rest = names;
+	while (!rc && rest) {
+		key = (struct key){ .name = strsep(&rest, "\n") };
+		/* What the root file system is on is opened, whatever is said of it. */
+		volume_keys(file_system_of("/", &known), find_key, &key);
+		if (!key.found && !told_to_open(crypttab, key.name))
 			rc = fail(KJ_REFUSED,
 				  "no initramfs opens %s, which %s is on, so that the next boot would not resume this system: add the option initramfs in %s and update-initramfs -u, or --closed",
-				  name, device, crypttab);
-		free(line);
+				  key.name, device, crypttab);
 	}
-	free(open);
-	free(needed);
+	free(names);
 	return rc;
 }
