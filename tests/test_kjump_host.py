@@ -630,6 +630,49 @@ def test_target_with_something_on_it(kjump, core, tmp_path, what):
     assert same(core, tmp_path / "dump")
 
 
+def raid_member():
+    """As mdadm writes it (1.2), 4 KB behind the beginning."""
+    sb = bytearray(256)
+    struct.pack_into("<2I", sb, 0, 0xa92b4efc, 1)
+    struct.pack_into("<Q", sb, 144, 8)
+    total = sum(struct.unpack("<64I", sb))
+    struct.pack_into("<I", sb, 216, (total & 0xffffffff) + (total >> 32))
+    return bytes(sb)
+
+
+@pytest.mark.parametrize("what,at,data", [
+    ("a partition table (dos)", 446, struct.pack("<4B4B2I", 0, 0, 2, 0, 0x83, 0, 3, 0, 2048, 2048) + bytes(48) + b"\x55\xaa"),
+    ("a part of a RAID or of LVM (linux_raid_member)", 4096, raid_member())])
+def test_old_image_under_something_new(kjump, image, core, tmp_path, what, at, data):
+    """Whoever made that has left the beginning of the image as it was."""
+    set_fields(image, state=4)
+    used = image.read_bytes()
+    image.write_bytes(used[:at] + data + used[at + len(data):])
+    before = image.read_bytes()
+    kjump("save", "--from", core, image, rc=REFUSED, says=f"{what}, and what is left of an old image")
+    assert image.read_bytes() == before
+    kjump("save", "--force", "--from", core, image)
+    # What is at the end outlasts that, and the next one is no less welcome for it.
+    with open(image, "r+b") as f:
+        where, end = ON_IT["a part of a RAID or of LVM (linux_raid_member)"]
+        f.truncate(128 * MB)
+        f.seek(where + 124 * MB)
+        f.write(end)
+    set_fields(image, state=4)
+    kjump("save", "--from", core, image)
+
+
+def test_closed_files(built, tmp_path):
+    """What is said does not go to the file that is opened next."""
+    with subprocess.Popen(["sh", "-c", 'exec "$0" restore --wait=60 LABEL=missing <&- >&- 2>&-', built / "kjump"]) as p:
+        fds = pathlib.Path(f"/proc/{p.pid}/fd")
+        while p.poll() is None and not (os.readlink(fds.with_name("exe")) == str(built / "kjump") and
+                                        all((fds / str(n)).is_symlink() for n in range(3))):
+            time.sleep(0.01)
+        assert [os.readlink(fds / str(n)) for n in range(3)] == 3 * ["/dev/null"]
+        p.kill()
+
+
 def test_blank_target(kjump, core, tmp_path):
     target = tmp_path / "target"
     target.write_bytes(bytes(MB))
@@ -997,7 +1040,8 @@ NEXT_BOOT = """
 
 int main(int argc, char **argv)
 {
-	int rc = next_boot_check(argv[1], "/dev/sda3");
+	uint64_t bytes = 0;
+	int rc = next_boot_check(argv[1], argv[2], &bytes);
 
 	if (rc)
 		puts(fail_text());
@@ -1017,20 +1061,49 @@ if [ "${{next_entry}}" ] ; then
 else
    set default="{default}"
 fi
+function load_video {{
+  insmod all_video
+}}
 {before}
 menuentry 'Debian GNU/Linux' --class debian $menuentry_id_option 'gnulinux-simple' {{
 	load_video
 	if [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi
 	echo	'Loading Linux ...'
 	linux	{folder}/vmlinuz-6.12.117 root=/dev/mapper/debian--vg-root ro quiet {words}
-	initrd	{folder}/initrd.img-6.12.117
+	{initrd}
 }}
 submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced' {{
-	menuentry 'Debian GNU/Linux, with Linux 6.1.0-9-amd64' {{
+	menuentry 'Debian GNU/Linux, with Linux 6.12.117' $menuentry_id_option 'gnulinux-6.12.117-advanced' {{
+		load_video
+		linux	/boot/vmlinuz-6.12.117 root=/dev/sda1 ro kjump.restore
+		initrd	/boot/initrd.img-6.12.117
+	}}
+	menuentry 'Debian > 6.1' --id old {{
 		linux	/boot/vmlinuz-6.1.0-9-amd64 root=/dev/sda1 ro
+		initrd	/boot/initrd.img-6.1.0-9-amd64
 	}}
 }}
+menuentry "Debian's other (on /dev/sdb1)" $menuentry_id_option 'osprober-1' {{
+	linux	/boot/vmlinuz-5.10 root=/dev/sdb1
+	initrd	/boot/initrd.img-5.10
+}}
+menuentry 'Windows' $menuentry_id_option 'osprober-chain-1' {{
+	chainloader	/efi/Microsoft/Boot/bootmgfw.efi
+}}
 """
+
+
+def grub_cfg(**what):
+    return GRUB_CFG.format(**{"default": "0", "before": "", "folder": "/boot", "words": "kjump.restore=PARTUUID=1234",
+                              "initrd": "initrd\t/boot/initrd.img-6.12.117"} | what)
+
+
+def kernel_file(version):
+    """The beginnings of a bzImage, whose kernel says that it has this version of kexec jump; 0: that it has none."""
+    setup = bytearray(1024)
+    setup[0x1f1], setup[0x202:0x206], setup[0x206:0x208] = 1, b"HdrS", b"\x0f\x02"
+    chunks = b"KJMP" + struct.pack("<II", 12, version) if version else b""
+    return bytes(setup) + b"LToP" + struct.pack("<II", 12, 12 + len(chunks)) + chunks
 
 
 @pytest.fixture(scope="module")
@@ -1042,30 +1115,50 @@ def next_boot(built):
     ({}, None),
     ({"words": "kjump.restore"}, None),
     ({"folder": ""}, None),
-    ({"config": "CONFIG_X=y\n# CONFIG_KEXEC_JUMP is not set\n"}, "vmlinuz-6.12.117, .*no kexec jump"),
-    ({"config": None}, None),
-    ({"words": "splash"}, "does not have kjump.restore=/dev/sda3"),
-    ({"words": ""}, "does not have kjump.restore=/dev/sda3"),
-    ({"words": "-- kjump.restore"}, "does not have kjump.restore=/dev/sda3"),
-    ({"words": "", "env": "saved_entry=1\nnext_entry=\n####"}, "does not have kjump.restore=/dev/sda3"),
-    # What starts is not known from this file alone.
-    ({"words": "", "default": "${saved_entry}"}, None),
-    ({"words": "", "default": "1>2"}, None),
-    ({"words": "", "env": "next_entry=1>0\n####"}, None),
+    # Others have the option, too, and theirs does not resume anything.
+    ({"kernel": 0}, r"vmlinuz-6.12.117, by \S+/grub/grub.cfg: it has no kexec jump"),
+    ({"kernel": 99}, "vmlinuz-6.12.117, by .* or another version of it"),
+    ({"kernel": None}, None),
+    ({"words": "splash"}, "does not have kjump.restore=/dev/null"),
+    ({"words": ""}, "does not have kjump.restore=/dev/null"),
+    ({"words": "-- kjump.restore"}, "does not have kjump.restore=/dev/null"),
+    ({"words": "kjump.restore=/dev/null kjump.restore=no"}, "kjump.restore=no"),
+    ({"words": "kjump.restore=/dev/zero"}, "has kjump.restore=/dev/zero and would not .* from /dev/null"),
+    ({"words": "kjump.restore=/dev/zero kjump.restore=/dev/null"}, None),
+    ({"words": '"kjump.restore=PARTLABEL=to hibernate"'}, None),
+    ({"initrd": ""}, "has no initramfs"),
+    ({"words": "", "env": "saved_entry=1\nnext_entry=\n####"}, "does not have kjump.restore=/dev/null"),
+    # Another one is the default: by number, identifier, title; remembered; asked for once.
+    ({"words": "", "default": "1>0"}, None),
+    ({"words": "", "default": "gnulinux-advanced>gnulinux-6.12.117-advanced"}, None),
+    ({"default": "1>1"}, "6.1.0-9-amd64 by .* does not have"),
+    ({"default": "gnulinux-advanced>old"}, "6.1.0-9-amd64 by .* does not have"),
+    ({"default": "Advanced options for Debian GNU/Linux>Debian >> 6.1"}, "6.1.0-9-amd64 by .* does not have"),
+    ({"default": "Debian's other (on /dev/sdb1)"}, "5.10 by .* does not have"),
+    ({"default": "2"}, "5.10 by .* does not have"),
+    ({"default": "7"}, None), ({"words": "", "default": "gone"}, "6.12.117 by .* does not have"),
+    ({"default": "${saved_entry}"}, None),
+    ({"default": "${saved_entry}", "env": "saved_entry=osprober-1\n####"}, "5.10 by .* does not have"),
+    ({"default": "${saved_entry}", "env": "saved_entry=0\nprev_saved_entry=2\n##"}, "5.10 by .* does not have"),
+    ({"env": "next_entry=1>1\n####"}, "6.1.0-9-amd64 by .* does not have"),
+    ({"words": "", "env": "next_entry=gnulinux-advanced>0\n####"}, None),
+    # What starts is not known from these files alone, or is no Linux.
+    ({"words": "", "default": "${something}"}, None), ({"words": "", "default": "1"}, None),
+    ({"words": "", "default": "1>gone"}, None), ({"words": "", "default": "osprober-chain-1"}, None),
     ({"words": "", "before": "submenu 'Snapshots' {\n menuentry 'x' {\n linux /x\n }\n}"}, None),
     ({"words": "", "before": "menuentry 'Other' {\n\tchainloader +1\n}"}, None),
 ])
 def test_next_boot(next_boot, tmp_path, what, says):
     """A system is not saved for a boot that will not resume it."""
     (tmp_path / "grub").mkdir()
-    fill = {"default": "0", "before": "", "folder": "/boot", "words": "kjump.restore=PARTUUID=1234"} | what
-    (tmp_path / "grub/grub.cfg").write_text(GRUB_CFG.format(**fill))
+    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "env")})
+    (tmp_path / "grub/grub.cfg").write_text(cfg)
     if "env" in what:
         (tmp_path / "grub/grubenv").write_text("# GRUB Environment Block\n" + what["env"])
-    config = what.get("config", "CONFIG_X=y\nCONFIG_KEXEC_JUMP=y\n")
-    if config is not None:
-        (tmp_path / "config-6.12.117").write_text(config)
-    p = subprocess.run([next_boot, tmp_path], capture_output=True, text=True)
+    version = what.get("kernel", 1)
+    if version is not None:
+        (tmp_path / "vmlinuz-6.12.117").write_bytes(kernel_file(version))
+    p = subprocess.run([next_boot, tmp_path, "/dev/null"], capture_output=True, text=True)
     assert p.returncode == (REFUSED if says else OK), p
     if says:
         assert re.search(says, p.stdout) and "--any-boot" in p.stdout and "must have" not in p.stdout, p
@@ -1090,17 +1183,77 @@ def test_next_initramfs(next_boot, tmp_path, files, says):
         (tmp_path / "last.img").write_bytes(last)
         (tmp_path / "initrd.img-6.12.117").write_bytes(first + last)
     for initrds in ("/initrd.img-6.12.117", "/first.img /last.img"):
-        text = GRUB_CFG.format(default=0, before="", folder="", words="kjump.restore")
-        (tmp_path / "grub/grub.cfg").write_text(text.replace("/initrd.img-6.12.117", initrds))
-        p = subprocess.run([next_boot, tmp_path], capture_output=True, text=True)
+        (tmp_path / "grub/grub.cfg").write_text(grub_cfg(initrd=f"initrd {initrds}"))
+        p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
         assert p.returncode == (REFUSED if says else OK), p
         assert not says or re.search(says, p.stdout) and "--any-boot" in p.stdout, p
 
 
+def test_left_over_grub(next_boot, tmp_path):
+    """If it is not what this boot came from, what it would start says nothing."""
+    (tmp_path / "grub").mkdir()
+    (tmp_path / "grub/grub.cfg").write_text(grub_cfg())
+    own = pathlib.Path("/proc/cmdline").read_text()
+    p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
+    told = "must have kjump.restore=/dev/sda3" in p.stdout + p.stderr
+    assert p.returncode == OK and told == ("BOOT_IMAGE=" not in own and "kjump.restore" not in own), p
+
+
 def test_no_grub(next_boot, tmp_path):
     """Then there is only this boot to judge by."""
-    p = subprocess.run([next_boot, tmp_path], capture_output=True, text=True)
+    p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
     assert p.returncode == OK and "must have kjump.restore=/dev/sda3" in p.stdout + p.stderr, p
+
+
+# --- what the next boot does --------------------------------------------------
+
+# Says what it was called with; and after the third attempt that system is resumed.
+STUB = """#!/bin/sh
+echo "$*" >>{folder}/calls
+case $1$2 in
+status*) echo "$2: an image, $STATE: 1 GB" ;;
+restore--list) echo "/dev/b: $OTHERS 6.12.117" ; exit ;;
+esac
+if [ $1 = restore ]; then
+	[ $(grep -c '^restore --wait' {folder}/calls) -lt 3 ] || kill $PPID
+	[ "$3" ] && exit $HERE
+	exit $ELSEWHERE
+fi
+"""
+
+
+@pytest.mark.parametrize("words,here,state,elsewhere,others,calls", [
+    # Without an image anywhere: a fresh boot, at once.
+    ("quiet kjump.restore=/dev/a", 3, "", 3, "used", ["10 /dev/a", "0"]),
+    ("kjump.restore", 3, "", 3, "used", ["10"]),
+    ("kjump.restore=/dev/a kjump.restore=no", 3, "", 3, "complete", []),
+    ("quiet", 3, "", 3, "complete", []),
+    # Names with blanks, as GRUB and people write them.
+    ('quiet "kjump.restore=PARTLABEL=to hibernate" ro', 3, "", 3, "used", ["10 PARTLABEL=to hibernate", "0"]),
+    ('kjump.restore="PARTLABEL=to hibernate"', 3, "", 3, "used", ["10 PARTLABEL=to hibernate", "0"]),
+    # What is used, or was never finished, does not hide another one.
+    ("kjump.restore=/dev/a", 5, "used", 3, "used", ["10 /dev/a", "0"]),
+    ("kjump.restore=/dev/a", 5, "used", 5, "complete", ["10 /dev/a", "0", "0 /dev/a"]),
+    # One that is refused here, and one that this kernel could not load.
+    ("kjump.restore=/dev/a", 5, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
+    ("kjump.restore=/dev/a", 4, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
+    ("kjump.restore=/dev/a kjump.pause=5m", 1, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
+    ("kjump.restore kjump.pause=0", 1, "complete", 1, "complete", ["10"]),
+])
+def test_boot_script(tmp_path, words, here, state, elsewhere, others, calls):
+    """What kjump-boot makes of the command line, and of what kjump restore answers."""
+    script = (SOURCE / "initramfs/kjump-boot").read_text().replace("/proc/cmdline", str(tmp_path / "cmdline"))
+    (tmp_path / "cmdline").write_text(words + "\n")
+    for name, text in ("kjump", STUB.format(folder=tmp_path)), ("sleep", "#!/bin/sh\n"):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    p = subprocess.run(["sh", "-c", script], capture_output=True, text=True,
+                       env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "HERE": str(here), "STATE": state,
+                            "ELSEWHERE": str(elsewhere), "OTHERS": others})
+    called = (tmp_path / "calls").read_text() if calls else ""
+    assert re.findall("^restore --wait=(.*)$", called, re.M) == calls and p.stderr == "", p
+    assert p.returncode == (-signal.SIGTERM if len(calls) == 3 else 0), p
+    assert ("is no number of seconds, taking 30" in p.stdout) == ("5m" in words), p
 
 
 # --- arguments, help, manual --------------------------------------------------
@@ -1277,12 +1430,27 @@ def test_programs_know_the_header():
         assert p.returncode == 0, p.stderr
 
 
+@pytest.mark.parametrize("conf, some", [
+    (None, False), ("device=/dev/sda1", False), ("# device=/dev/mapper/a", False), ("device = \tUUID=2\n", False),
+    ("device=/dev/mapper/a\ndevice=/dev/sda1", False),
+    (" device\t=  /dev/mapper/a-b \r", True), ("device=/dev/sda1\ndevice=UUID=1 \n", True), ("device=/dev/dm-1", True)])
+def test_volume_modules(tmp_path, conf, some):
+    """For initramfs files, as kjump itself reads its configuration."""
+    if conf is not None:
+        (tmp_path / "conf").write_text(conf)
+    (tmp_path / "findfs").write_text('#!/bin/sh\n[ "$1" = UUID=1 ] && echo /dev/mapper/a-b\n')
+    (tmp_path / "findfs").chmod(0o755)
+    p = subprocess.run([SOURCE / "initramfs/volume-modules"], capture_output=True, text=True, check=True,
+                       env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KJUMP_CONF": str(tmp_path / "conf")})
+    assert p.stderr == "" and ("dm-mod" in p.stdout.split()) == some and bool(p.stdout) == some
+
+
 def test_install(built, tmp_path):
     subprocess.run(["make", "-s", "-C", SOURCE, f"O={built}", f"DESTDIR={tmp_path}", "prefix=/usr", "install",
                     "CFLAGS=-O1 -Werror"], check=True)
     assert (tmp_path / "usr/sbin/kjump").stat().st_mode & 0o111
     assert (tmp_path / "usr/share/man/man8/kjump.8").is_file()
-    for name in "doc/kjump/kjump.conf", "bash-completion/completions/kjump", "kjump/initramfs/init":
+    for name in "doc/kjump/kjump.conf", "bash-completion/completions/kjump", "kjump/initramfs/init", "kjump/initramfs/volume-modules":
         assert (tmp_path / "usr/share" / name).is_file()
     assert (tmp_path / "usr/sbin/kjump-boot").stat().st_mode & 0o111
     # The library for programs is whole: what is installed can be built as it is.

@@ -180,7 +180,7 @@ def test_load(boot, variant):
          (line.split() for line in sysfs(g, "steps").splitlines())]
     took = dict((name, (float(there), float(back))) for name, there, back in steps)
     assert head[0] == "step" and took["devices"] > (0, 0) and float(total[1]) >= took["devices"][0]
-    returns(g, "kjump status --timing --json", USAGE, "either --json or --timing")
+    returns(g, "kjump status --timing --json", USAGE, "one of --json, --timing and --kernel")
     # Stock kexec in both directions, for who wants it.
     g.run(f"echo 0 >{SYSFS}/held").check()
     assert g.run(f"cat {loaded}").out == "1"
@@ -212,7 +212,7 @@ def test_by_hand(boot, either, tmp_path):
         returns(g, f"kjump save --force {disk}", REFUSED, f"{disk} is in use by the preserved kernel")
     took = rss(returns(g, f"tsctime kjump save {DEVICE}", OK, r"saved \d+ MB as \d+ MB in"))
     assert took < MEMORY_BOUND
-    returns(g, "kjump restore --list", OK, f"{DEVICE}: complete 6[.]")
+    returns(g, "kjump restore --list", OK, rf"{DEVICE}: complete \d+[.]\d+")
     g.jump("kjump back", to="A")
     work.check()
     # That image is of a system that went on since.

@@ -2,7 +2,9 @@
 """What the lab itself promises: the other tests stand on it."""
 import os
 import re
+import select
 import subprocess
+import sys
 
 import pytest
 
@@ -50,6 +52,18 @@ def test_kernel_log_is_checked(boot):
     g.run("echo 'BUG: made up' >/dev/kmsg")
     with pytest.raises(GuestError, match="BUG: made up"):
         g.check_log()
+
+
+def test_guest_ends_with_the_lab(tmp_path):
+    """Also when the lab is killed: no QEMU stays behind."""
+    lab = (f"import sys; sys.path.insert(0, {str(LAB)!r}); from kjlab.guest import Guest; "
+           f"print(Guest('x86_64', workdir={str(tmp_path)!r}).qemu.pid, flush=True); input()")
+    with subprocess.Popen([sys.executable, "-B", "-c", lab], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        qemu = os.pidfd_open(int(p.stdout.readline()))
+        assert not select.select([qemu], [], [], 0)[0]
+        p.kill()
+    assert select.select([qemu], [], [], 60)[0]
+    os.close(qemu)
 
 
 def test_workload(boot, variant):

@@ -21,7 +21,7 @@ MACHINES = {
              ["smp: Brought up 2 nodes, 4 CPUs"]),
     # No piece of RAM from 1 MB on, where a window is otherwise, is large enough for one.
     "holes": ({"smp": 2, "append": "memmap=64K$24M memmap=1M$60M memmap=16K$250M"}, [],
-              ["user: .mem 0x0*1800000-0x0*180ffff. reserved", "user: .mem 0x0*fa00000-0x0*fa03fff. reserved"]),
+              [rf"user: .mem 0x0*{piece}. +(device )?reserved" for piece in ("1800000-0x0*180ffff", "fa00000-0x0*fa03fff")]),
 }
 # Where stock kexec is to load a kernel, if not right above 1 MB.
 PLACES = {"holes": {"options": "--mem-min=0x3d00000", "mem_max": 0x7cfffff}}

@@ -42,6 +42,7 @@ int __wrap_machine_ram(const char *iomem, struct mem_range **ranges)
 }
 
 uint64_t __wrap_machine_ram_size(void) { return 0; }
+unsigned int __wrap_machine_possible_cpus(void) { return atoi(getenv("CPUS")); }
 
 int main(int argc, char **argv)
 {
@@ -95,11 +96,11 @@ def peer(tmp_path_factory):
     (out / "harness.c").write_text(HARNESS)
     subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", "-pthread", "-fsanitize=address,undefined", "-I", SOURCE,
                     out / "harness.c", *out.glob("*/*.o"),
-                    "-Wl,--wrap=machine_ram,--wrap=machine_ram_size", "-o", out / "harness"], check=True)
+                    "-Wl,--wrap=machine_ram,--wrap=machine_ram_size,--wrap=machine_possible_cpus", "-o", out / "harness"], check=True)
 
-    def run(*words, ram="0-9f000,100000-20000000,", rc=OK, says=""):
+    def run(*words, ram="0-9f000,100000-20000000,", cpus=2, rc=OK, says=""):
         p = subprocess.run([out / "harness", *map(str, words)], capture_output=True, text=True,
-                           env={"RAM": ram, "ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin"})
+                           env={"RAM": ram, "CPUS": str(cpus), "ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin"})
         if rc is None:
             return p
         assert p.returncode == rc and re.search(says, p.stderr), (words, p.returncode, p.stdout, p.stderr)
@@ -203,6 +204,18 @@ def test_windows(peer):
     assert window(20, 512, ram=ram) == "0x900000-0x20000000"
     window(990, ram=ram, rc=REFUSED, says="0x900000-0x3e000000")
     window(20, 8, ram=ram, rc=REFUSED, says="a window up to 8 MB is too small.*use --window=56M")
+
+
+def test_many_processors(peer):
+    """What a kernel keeps for each that there could be would not fit into a window."""
+    def told(cpus, own="", extra=""):
+        return [w for w in peer("line", own, extra, MB, 64 * MB, 2047, cpus=cpus).split() if "cpus" in w]
+
+    assert told(4) == [] and told(240) == ["nr_cpus=4"] and told(8, own="maxcpus=2") == ["maxcpus=2", "nr_cpus=4"]
+    # Who wants a whole system there says so.
+    assert told(8, extra="nr_cpus=8") == ["nr_cpus=8"]
+    sizes = [int(peer("window", 40 * MB, 0, cpus=n).partition("-")[2], 0) // MB for n in (1, 2, 3, 4, 8, 240)]
+    assert sizes == [72, 72, 72, 80, 80, 80]
 
 
 def test_places(peer, tmp_path):

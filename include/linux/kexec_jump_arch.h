@@ -249,6 +249,15 @@ bool arch_kexec_jump_fault(const struct kexec_jump *jump, char *text, size_t siz
 int arch_kexec_jump_hold_cpus(void);
 
 /**
+ * arch_kexec_jump_check_processor - can this CPU be left to somebody else as it is?
+ *
+ * On the boot CPU, the only one at work, with interrupts off.
+ *
+ * Return: 0, or -EBUSY with a message.
+ */
+int arch_kexec_jump_check_processor(void);
+
+/**
  * arch_kexec_jump_locked_down_early - is this kernel going to be locked down?
  *
  * Any context, once boot parameters have been read. Lockdown may not be in force yet.

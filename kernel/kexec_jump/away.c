@@ -175,10 +175,14 @@ int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct kimage *next)
  *
  * On the boot CPU, the only one at work, with interrupts off.
  *
- * Return: 0
+ * Return: 0, or the error of arch_kexec_jump_check_processor()
  */
 int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt)
 {
+	int error = arch_kexec_jump_check_processor();
+
+	if (error)
+		return error;
 	save_processor_state();
 	attempt->processor_saved = true;
 	return 0;

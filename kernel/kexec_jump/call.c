@@ -78,8 +78,10 @@ int kexec_jump_check_call(struct kexec_jump *jump)
 static int call_alone(void *data)
 {
 	struct kexec_jump_attempt *attempt = data;
+	int error = kexec_jump_processor_enter(attempt);
 
-	kexec_jump_processor_enter(attempt);
+	if (error)
+		return error;
 	kexec_jump_enter_peer(attempt);
 	kexec_jump_processor_leave(attempt);
 	/* Whoever watches for progress has seen none. */
@@ -96,8 +98,8 @@ static int call_alone(void *data)
  * Process context, kexec lock held. Others are at work until the program runs: they
  * must not change the shared memory meanwhile.
  *
- * Return: 0, -ENOMEM, or in a series the errors of kexec_jump_turn_to(), or -EINTR after
- * a fatal signal.
+ * Return: 0, -ENOMEM, the errors of kexec_jump_processor_enter(), or in a series those of
+ * kexec_jump_turn_to(), or -EINTR after a fatal signal.
  */
 int kexec_jump_call(struct kexec_jump_attempt *attempt)
 {

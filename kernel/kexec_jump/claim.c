@@ -99,12 +99,14 @@ static int claim_range(struct kexec_jump *jump, unsigned long pfn, unsigned long
 	int error = 0;
 
 	while (!error && pfn < end) {
-		struct zone *zone = page_zone(pfn_to_page(pfn));
+		/* It may have been taken away since it was looked at. */
+		struct page *page = pfn_to_online_page(pfn);
+		struct zone *zone = page ? page_zone(page) : NULL;
 		unsigned long last = min(end, ALIGN(pfn + 1, CLAIM_AT_ONCE));
 		unsigned long next = pfn, block_end;
 
 		/* What is in there may be taken away, and is not held up by the image. */
-		while (next < last && zone_idx(zone) != ZONE_MOVABLE) {
+		while (next < last && zone && zone_idx(zone) != ZONE_MOVABLE) {
 			block_end = min(last, pageblock_end_pfn(next));
 			if (!may_claim_all(jump, next, block_end, zone))
 				break;

@@ -17,6 +17,7 @@
 #include <linux/ioport.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/nmi.h>
 #include <linux/page-flags.h>
 #include <linux/pfn.h>
 #include <linux/sched.h>
@@ -344,6 +345,7 @@ static void leave_out_peers(void)
 
 		if (image)
 			leave_out(image->jump);
+		touch_nmi_watchdog();
 	}
 	for (n = 0; kexec_jump_shared_page(n, &pfn); n++)
 		if (pfn < d->nr_pfns)

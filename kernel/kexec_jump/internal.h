@@ -217,7 +217,8 @@ int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt);
 void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt);
 void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt);
 
-/* --- dead_peer.c --- */
+/* --- dma.c --- */
+void kexec_jump_stop_devices(void);
 void kexec_jump_reset_devices(bool stopped_before);
 
 /* --- call.c --- */
@@ -290,6 +291,7 @@ static inline int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct 
 }
 
 static inline void kexec_jump_describe_cpus(void) { }
+static inline void kexec_jump_stop_devices(void) { }
 static inline void kexec_jump_reset_devices(bool stopped_before) { }
 static inline int arch_kexec_jump_hold_cpus(void) { return 0; }
 static inline int kexec_jump_processor_enter(struct kexec_jump_attempt *attempt) { return 0; }

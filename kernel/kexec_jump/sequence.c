@@ -189,7 +189,11 @@ static int devices_enter(struct kexec_jump_attempt *attempt)
 
 static int late_devices_enter(struct kexec_jump_attempt *attempt)
 {
-	return dpm_suspend_end(PMSG_FREEZE);
+	int error = dpm_suspend_end(PMSG_FREEZE);
+
+	if (!error)
+		kexec_jump_stop_devices();
+	return error;
 }
 
 static void late_devices_leave(struct kexec_jump_attempt *attempt)
@@ -502,15 +506,15 @@ int kexec_jump_execute(struct kimage *image)
 	if (error)
 		return error;
 
+	WRITE_ONCE(in_progress, true);
 	if (kexec_jump_is_call(image)) {
 		error = kexec_jump_call(&attempt);
 		report->step = error ? "call" : NULL;
 	} else {
 		pm_suspend_clear_flags();
-		WRITE_ONCE(in_progress, true);
 		error = run_sequence(&attempt);
-		WRITE_ONCE(in_progress, false);
 	}
+	WRITE_ONCE(in_progress, false);
 	report->peer_died = attempt.peer_died;
 	report->from_image = attempt.from_image;
 	if (report->peer_died) {

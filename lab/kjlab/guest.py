@@ -240,7 +240,8 @@ class Guest:
         self.dir.mkdir(parents=True, exist_ok=True)
         for old in ("shell", "console", "qmp"):
             (self.dir / old).unlink(missing_ok=True)
-        self.qemu = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL,
+        # It ends with us, also if we are killed.
+        self.qemu = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self._argv()], stdin=subprocess.DEVNULL,
                                      stdout=open(self.dir / "qemu.log", "wb"),
                                      stderr=subprocess.STDOUT)
         self._socket = self._connect("shell")

@@ -192,7 +192,8 @@ def warnings(src, obj, variant, sources):
     # Not silent: the commands tell whether sparse was run.
     make = [a for a in make_args(src, obj, variant) if a != "-s"]
     prepare(make, "compiling with W=1")
-    p = subprocess.run([*make, "--output-sync=target", "V=1", "W=1", "C=2", *objects],
+    check = " ".join(packages.sparse_command(src))
+    p = subprocess.run([*make, f"CHECK={check}", "--output-sync=target", "V=1", "W=1", "C=2", *objects],
                        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode:
         errors = re.findall(r"^.*\berror: .*|^.*\*\*\* .*", p.stdout, re.M)
@@ -200,7 +201,7 @@ def warnings(src, obj, variant, sources):
     for f, o in zip(sources, objects):
         if not (obj / o).is_file():
             raise LabError(f"{f} was not compiled")
-        if f.endswith(".c") and not re.search(rf"^\s*sparse .*{re.escape(f)}\b", p.stdout, re.M):
+        if f.endswith(".c") and not re.search(rf"^\s*{re.escape(check)} .*{re.escape(f)}\b", p.stdout, re.M):
             raise LabError(f"sparse did not see {f}")
     found = re.findall(r"^(?:.*/)?((?:arch|drivers|include|kernel|mm)/\S+?):(?:\d+:)+ ((?:warning|error): .*)$",
                        p.stdout, re.M)

@@ -29,6 +29,7 @@ if BASE != DEFAULT_BASE:
     CRASH_SUITES = ("forky", "sid")
 # Before version 11 the CPUs of a guest cannot run at once: what one of them reads or writes while another has the
 # memory map changed (as at boot) may reach another device than its own, which loses interrupts, or QEMU ends.
+SPARSE_SUITES = ("forky", "sid")
 QEMU, QEMU_PARALLEL, QEMU_SUITES = ("qemu-system-x86", "qemu-system-data", "seabios"), 11, ("forky", "sid")
 # Where the newest kernel source is looked for.
 NEWEST_SUITES = ("trixie-backports", "forky", "sid")
@@ -300,6 +301,14 @@ def runner(variant):
 def crash_command(variant):
     """The crash that opens images of this variant's kernel."""
     return runner(variant) + run_in_place(later_root("crash", DEB_ARCH[variant], CRASH, CRASH_SUITES), "usr/bin/crash")
+
+
+def sparse_command(src):
+    """The sparse that this kernel's source takes for new enough."""
+    check = src / "scripts/checker-valid.sh"
+    if not check.is_file() or run("sh", check, "sparse").strip() == "1":
+        return ["sparse"]
+    return run_in_place(later_root("sparse", host_arch(), ("sparse",), SPARSE_SUITES), "usr/bin/sparse")
 
 
 def qemu_version(command):

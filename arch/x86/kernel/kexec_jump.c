@@ -286,8 +286,9 @@ static void clean_page_tables(struct kexec_jump *jump)
 
 int arch_kexec_jump_prepare(struct kexec_jump *jump)
 {
-	/* On an SNP host, writing to a page of the firmware or a guest faults. */
-	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT) || cc_platform_has(CC_ATTR_HOST_SEV_SNP)) {
+	/* On a host of such guests, pages of the firmware or a guest must not be written. */
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT) || cc_platform_has(CC_ATTR_HOST_SEV_SNP) ||
+	    cpu_feature_enabled(X86_FEATURE_TDX_HOST_PLATFORM)) {
 		pr_err("not supported with encrypted memory\n");
 		return -EOPNOTSUPP;
 	}
@@ -392,6 +393,18 @@ noinline void arch_kexec_jump_regs(struct pt_regs *regs)
 
 /* Real CPUs need some of it to leave a deep sleep state and take the INIT. */
 #define INIT_SETTLE_US	200
+
+int arch_kexec_jump_check_processor(void)
+{
+	/*
+	 * Neither paging can be switched off then, nor VMX by CR4 (Intel SDM vol. 3C,
+	 * Restrictions on VMX Operation).
+	 */
+	if (!(__read_cr4() & X86_CR4_VMXE))
+		return 0;
+	pr_err("a hypervisor has the processor's VMX on: end its virtual machines and unload it (kvm_intel)\n");
+	return -EBUSY;
+}
 
 /*
  * A CPU that is offline rests in HLT or MWAIT, or, having said that it is dead, is

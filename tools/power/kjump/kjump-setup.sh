@@ -12,8 +12,10 @@ dry=$1 undo=$2 force=$3 systemd=$4 ready=$5 unencrypted=$6 device=${7:-}
 conf=/etc/kjump.conf
 grub=/etc/default/grub.d/kjump.cfg
 state=/var/lib/kjump
-units=/etc/systemd/system
 share=/usr/share/kjump/systemd
+# Of the files there, as kjump.conf, in these folders of /etc/systemd.
+dropins="hibernate:system/systemd-hibernate.service.d logind:system/systemd-logind.service.d
+	sleep:sleep.conf.d"
 # kjump's exit codes
 REFUSED=4
 
@@ -52,13 +54,18 @@ write()
 	fi
 }
 
+# can_jump RELEASE: whether that kernel says so itself, as others have the option, too
+can_jump()
+{
+	kjump status --kernel="/boot/vmlinuz-$1" >/dev/null 2>&1
+}
+
 # Kernels that are installed and can jump.
 kernels()
 {
-	for config in /boot/config-*; do
-		release=${config#/boot/config-}
-		[ -e "/boot/vmlinuz-$release" ] || continue
-		if grep -qs '^CONFIG_KEXEC_JUMP=y' "$config"; then
+	for kernel in /boot/vmlinuz-*; do
+		release=${kernel#/boot/vmlinuz-}
+		if can_jump "$release"; then
 			echo "$release"
 		fi
 	done
@@ -223,13 +230,12 @@ configure()
 			GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX kjump.restore=$name"
 		END
 		doing update-grub
-	else
-		say "no update-grub here: the next boot needs the words kjump.restore=$name"
 	fi
 	if [ "$systemd" = 1 ]; then
-		for unit in hibernate logind; do
-			doing mkdir -p "$units/systemd-$unit.service.d"
-			doing ln -sf "$share/$unit.conf" "$units/systemd-$unit.service.d/kjump.conf"
+		for dropin in $dropins; do
+			folder=/etc/systemd/${dropin#*:}
+			doing mkdir -p "$folder"
+			doing ln -sf "$share/${dropin%%:*}.conf" "$folder/kjump.conf"
 		done
 		doing systemctl daemon-reload
 		# That is not done here: there are desktops that do not survive it.
@@ -262,9 +268,9 @@ try_load()
 check()
 {
 	rc=0
-	for config in /boot/config-*; do
-		release=${config#/boot/config-}
-		if ! grep -q '^CONFIG_KEXEC_JUMP=y' "$config"; then
+	for kernel in /boot/vmlinuz-*; do
+		release=${kernel#/boot/vmlinuz-}
+		if ! can_jump "$release"; then
 			say "$release cannot resume: do not boot it while a system is saved"
 		fi
 	done
@@ -275,8 +281,14 @@ check()
 			rc=1
 		fi
 	done
-	if have update-grub && ! grep -qs "kjump.restore=$name" /boot/grub/grub.cfg; then
-		say "/boot/grub/grub.cfg does not have kjump.restore=$name"
+	if have update-grub; then
+		if ! grep -qs "kjump.restore=$name" /boot/grub/grub.cfg; then
+			say "/boot/grub/grub.cfg does not have kjump.restore=$name"
+			rc=1
+		fi
+	elif ! grep -qwF "kjump.restore=$name" /proc/cmdline; then
+		say "the next boot resumes nothing yet: have the boot loader add kjump.restore=$name" \
+			"to the kernel command line, boot, and try again"
 		rc=1
 	fi
 	kjump hibernate --dry-run && try_load || rc=$?
@@ -302,17 +314,18 @@ undo()
 			doing update-grub
 		fi
 	fi
-	for unit in hibernate logind; do
-		if [ -e "$units/systemd-$unit.service.d/kjump.conf" ]; then
-			doing rm -f "$units/systemd-$unit.service.d/kjump.conf"
-			doing rmdir --ignore-fail-on-non-empty "$units/systemd-$unit.service.d"
+	for dropin in $dropins; do
+		folder=/etc/systemd/${dropin#*:}
+		if [ -L "$folder/kjump.conf" ]; then
+			doing rm -f "$folder/kjump.conf"
+			doing rmdir --ignore-fail-on-non-empty "$folder"
 			reload=1
 		fi
 	done
 	if [ "${reload:-}" ]; then
 		doing systemctl daemon-reload
 	fi
-	if [ -e "$units/multi-user.target.wants/kjump-load.service" ]; then
+	if [ -e /etc/systemd/system/multi-user.target.wants/kjump-load.service ]; then
 		doing systemctl disable kjump-load.service
 	fi
 	doing rm -rf "$state"

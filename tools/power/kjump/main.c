@@ -3,7 +3,9 @@
 #include "common/kjump.h"
 #include "verbs/verbs.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct verb {
 	const char *name;
@@ -57,6 +59,10 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	/* Or the file that is opened next is what is printed to. */
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			break;
 	for (argv++, argc--; argc && *argv[0] == '-'; argv++, argc--) {
 		if (!strcmp(argv[0], "-h") || !strcmp(argv[0], "--help")) {
 			print_usage(stdout);

@@ -114,9 +114,10 @@ bool machine_runs(const struct machine *image, const struct machine *here,
 	return !at;
 }
 
-unsigned int machine_present_cpus(void)
+/* @which: a list of sysfs, as 0-3,6 */
+static unsigned int count_cpus(const char *which)
 {
-	char *text = read_text("/sys/devices/system/cpu/present");
+	char *path = xasprintf("/sys/devices/system/cpu/%s", which), *text = read_text(path);
 	unsigned int n = 0, first, last;
 	const char *p = text;
 	int used;
@@ -134,7 +135,18 @@ unsigned int machine_present_cpus(void)
 			p++;
 	}
 	free(text);
+	free(path);
 	return n ? n : online_cpus();
+}
+
+unsigned int machine_present_cpus(void)
+{
+	return count_cpus("present");
+}
+
+unsigned int machine_possible_cpus(void)
+{
+	return count_cpus("possible");
 }
 
 static int by_start(const void *a, const void *b)

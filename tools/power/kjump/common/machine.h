@@ -29,6 +29,8 @@ bool machine_runs(const struct machine *image, const struct machine *here,
 		  char *why, unsigned int len);
 
 unsigned int machine_present_cpus(void);
+/* These, and those that could be added: a kernel keeps memory for all of them. */
+unsigned int machine_possible_cpus(void);
 /* System RAM of /proc/iomem or a file like it, pages that are wholly RAM; -1: unknown. */
 int machine_ram(const char *iomem, struct mem_range **ranges);
 /* Sort, merge what touches; returns how many are left. */

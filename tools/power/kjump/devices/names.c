@@ -112,26 +112,25 @@ static char *look_for(const char *name, int *rc)
 
 int device_named(const char **name, double wait)
 {
-	/* A verb has one name. */
-	static char *kept;
 	double until = now_seconds() + wait;
 	int rc;
 
 	for (;;) {
 		bool last = now_seconds() >= until;
+		char *found = look_for(*name, &rc);
 
-		free(kept);
-		kept = look_for(*name, &rc);
-		if (!rc && wait >= 0 && access(kept, F_OK)) {
-			last |= !device_is_name(kept);
+		if (!rc && wait >= 0 && access(found, F_OK)) {
+			last |= !device_is_name(found);
 			rc = fail(KJ_NONE, "%s is not there", *name);
 		}
+		/* A verb has a few names, and they stay. */
+		if (!rc)
+			*name = found;
+		else
+			free(found);
 		if (rc != KJ_NONE || last)
-			break;
+			return rc;
 		fail_clear();
 		usleep(50 * 1000);
 	}
-	if (!rc)
-		*name = kept;
-	return rc;
 }

@@ -134,8 +134,18 @@ static char *looks_like(const char *path)
 	return text;
 }
 
-/* One that can still be resumed is as much as a file system. */
-static int check_image(const char *path)
+/* Whether what is known to have been written whole still is an image behind its first sector. */
+static bool has_data(const struct image *image, const struct chunk_header *first)
+{
+	return image->super.state < IMAGE_COMPLETE || first->magic == CHUNK_MAGIC;
+}
+
+/*
+ * One that can still be resumed is as much as a file system; and one that is none any more
+ * may be @what somebody has made of the device since, leaving some of it. (What an image
+ * was forced onto may also be seen, at the device's end: it is no more.)
+ */
+static int check_image(const char *path, const char *what, const struct chunk_header *first)
 {
 	struct image image;
 	char when[32];
@@ -153,6 +163,10 @@ static int check_image(const char *path)
 			  path, image.super.version, IMAGE_VERSION);
 	} else if (bad && bad != KJ_BAD_IMAGE && bad != KJ_NONE) {
 		rc = bad;
+	} else if (what && (bad || !has_data(&image, first))) {
+		fail_clear();
+		rc = fail(KJ_REFUSED, "%s holds %s, and what is left of an old image; --force overwrites it",
+			  path, what);
 	} else if (!rc) {
 		/* Damaged, or no good any more. */
 		fail_clear();
@@ -207,7 +221,7 @@ static int check_content(const char *path)
 	if (n < 0)
 		rc = fail(KJ_FAILED, "%s: %s", path, strerror(errno));
 	else if ((n >= 8 && !memcmp(data, IMAGE_MAGIC, 8)) || (!what && volume_is(path)))
-		rc = check_image(path);
+		rc = check_image(path, what, (const struct chunk_header *)(data + IMAGE_DATA));
 	else if (what || !is_blank(path, data, (size_t)n))
 		rc = fail(KJ_REFUSED, "%s holds %s; --force overwrites it", path,
 			  what ? what : "something");

@@ -72,6 +72,25 @@ bool command_line_has(const char *line, const char *name)
 	return false;
 }
 
+char *command_line_value(const char *line, const char *name)
+{
+	char *value = NULL, *to;
+	struct word w;
+
+	while (next_word(&line, &w) && !ends_parameters(&w)) {
+		const char *end = w.start + w.length, *p = memchr(w.start, '=', w.length);
+
+		if (!is_parameter(&w, name))
+			continue;
+		free(value);
+		value = to = xalloc(w.length + 1);
+		for (p++; p < end; p++)
+			if (*p != '"')
+				*to++ = *p;
+	}
+	return value;
+}
+
 /* What is about this kernel's place, disks and way of booting, not about the machine. */
 static bool passed_on(const struct word *w)
 {
@@ -152,6 +171,18 @@ static void add_own(char **line, const char *own)
 	}
 }
 
+/* It has memory for a few CPUs only, unless somebody has said how many it is to have. */
+static void add_limit(char **line, const char *append)
+{
+	char *word;
+
+	if (machine_possible_cpus() <= PEER_CPUS || command_line_has(append, "nr_cpus="))
+		return;
+	word = xasprintf("nr_cpus=%u", PEER_CPUS);
+	add(line, word, strlen(word));
+	free(word);
+}
+
 static int add_appended(char **line, const char *append)
 {
 	struct word w;
@@ -185,6 +216,7 @@ int peer_command_line(const char *own, const char *append, const struct mem_rang
 	*line = xasprintf("%s", "");
 	add_guards(line, window);
 	add_own(line, own);
+	add_limit(line, append ? append : "");
 	add(line, ours, strlen(ours));
 	rc = add_appended(line, append ? append : "");
 	length = strlen(*line);

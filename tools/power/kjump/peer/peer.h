@@ -22,6 +22,8 @@
 #define WINDOW_START	MB
 /* It ends here, or further if that is needed. */
 #define WINDOW_DEFAULT	(64 * MB)
+/* More CPUs would make no use of the disk's speed, and take memory in the window. */
+#define PEER_CPUS	4u
 
 /*
  * window.c: physical memory for the peer, as large as needed where nothing else is asked
@@ -55,6 +57,8 @@ int peer_command_line(const char *own, const char *append, const struct mem_rang
 		      uint32_t limit, char **line);
 /* Whether the parameter @name is on @line, with a value if @name ends in '='. */
 bool command_line_has(const char *line, const char *name);
+/* The last value of @name, which ends in '=', without quotes; to be freed, NULL for none. */
+char *command_line_value(const char *line, const char *name);
 
 /* ask.c: the first kernel's side */
 int need_jump_support(void);

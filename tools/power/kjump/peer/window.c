@@ -7,10 +7,21 @@
 /* Never beyond what a kernel can be loaded to. */
 #define WINDOW_MAX	(1024 * MB)
 /*
- * What the peer needs to run, kjump's buffers included; and for a bitmap and the
- * index of an image, 256 KB for each GB of RAM.
+ * What the peer needs to run on two CPUs, and for each further one, for which drivers have
+ * queues and kjump has buffers.
  */
-#define WORKING_MEMORY	(24 * MB + machine_ram_size() / 4096)
+#define RUNNING		(24 * MB)
+#define FURTHER_CPU	(4 * MB)
+
+/* And for a bitmap and the index of an image, 256 KB for each GB of RAM. */
+static uint64_t working_memory(void)
+{
+	unsigned int cpus = machine_possible_cpus();
+
+	if (cpus > PEER_CPUS)
+		cpus = PEER_CPUS;
+	return RUNNING + (cpus > 2 ? cpus - 2 : 0) * FURTHER_CPU + machine_ram_size() / 4096;
+}
 
 /* The part of some RAM in which a window can be. */
 static struct mem_range usable(const struct mem_range *ram)
@@ -67,7 +78,7 @@ int peer_window(const struct conf *conf, const struct bzimage *kernel,
 		const struct initramfs *fs, struct mem_range *window)
 {
 	uint64_t files = fs->packed + fs->unpacked;
-	uint64_t need = kernel->init_size + files + WORKING_MEMORY;
+	uint64_t need = kernel->init_size + files + working_memory();
 	struct mem_range ram = find_ram(need, conf->window);
 	uint64_t best;
 
@@ -89,7 +100,7 @@ int peer_window(const struct conf *conf, const struct bzimage *kernel,
 			    (unsigned long long)(window->end / MB),
 			    (unsigned long long)(kernel->init_size / MB + 1),
 			    (unsigned long long)(files / MB + 1),
-			    (unsigned long long)(WORKING_MEMORY / MB),
+			    (unsigned long long)(working_memory() / MB),
 			    (unsigned long long)(best / MB));
 	}
 	if (!conf->window) {

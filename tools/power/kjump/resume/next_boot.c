@@ -7,120 +7,39 @@
  */
 #include "resume/next_boot.h"
 #include "common/kjump.h"
+#include "devices/names.h"
 #include "devices/users.h"
 #include "devices/volume.h"
+#include "peer/bzimage.h"
 #include "peer/initramfs.h"
 #include "peer/peer.h"
+#include "resume/grub.h"
 
-#include <ctype.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-/* The first word of a line; what follows it, in @rest. */
-static size_t first_word(const char **line, const char *end, const char **rest)
+/* It is there, and cannot: whatever else is called /boot/vmlinuz-X may be anything. */
+static bool cannot_jump(const char *boot, const char *name)
 {
-	const char *p = *line;
+	char *file = xasprintf("%s/%s", boot, name);
+	struct bzimage kernel;
+	bool cannot = bzimage_read(file, &kernel) == KJ_REFUSED;
 
-	while (p < end && isspace((unsigned char)*p))
-		p++;
-	*line = p;
-	while (p < end && !isspace((unsigned char)*p))
-		p++;
-	*rest = p;
-	return (size_t)(p - *line);
-}
-
-static bool is_word(const char *word, size_t length, const char *text)
-{
-	return length == strlen(text) && !memcmp(word, text, length);
-}
-
-static char *copy(const char *from, const char *end)
-{
-	return xasprintf("%.*s", (int)(end - from), from);
-}
-
-/*
- * What grub-mkconfig writes: a line a command, with more than one "set default=", of which
- * the last is what counts if nobody asked for another entry; then entries and submenus.
- */
-bool grub_default(const char *cfg, struct boot_entry *entry)
-{
-	static const char first[] = "default=\"0\"";
-	bool is_first = true, inside = false;
-
-	memset(entry, 0, sizeof(*entry));
-	for (const char *line = cfg, *end; *line; line = *end ? end + 1 : end) {
-		const char *word = line, *rest, *more;
-		size_t length;
-
-		end = strchrnul(line, '\n');
-		length = first_word(&word, end, &rest);
-		if (!inside && is_word(word, length, "set")) {
-			length = first_word(&rest, end, &more);
-			if (length >= 8 && !memcmp(rest, first, 8))
-				is_first = is_word(rest, length, first);
-		} else if (is_word(word, length, "submenu")) {
-			return false;
-		} else if (is_word(word, length, "menuentry")) {
-			if (inside || !is_first)
-				return false;
-			inside = true;
-		} else if (inside && is_word(word, length, "}")) {
-			break;
-		} else if (inside && (is_word(word, length, "linux") ||
-				      is_word(word, length, "linuxefi"))) {
-			length = first_word(&rest, end, &more);
-			boot_entry_free(entry);
-			entry->kernel = copy(rest, rest + length);
-			entry->words = copy(more, end);
-		} else if (inside && (is_word(word, length, "initrd") ||
-				      is_word(word, length, "initrdefi"))) {
-			free(entry->initrds);
-			entry->initrds = copy(rest, end);
-		}
-	}
-	return entry->kernel;
-}
-
-void boot_entry_free(struct boot_entry *entry)
-{
-	free(entry->kernel);
-	free(entry->words);
-	free(entry->initrds);
-	memset(entry, 0, sizeof(*entry));
-}
-
-/* Somebody asked for another entry, once (grub-reboot). */
-static bool asked_for_another(const char *env)
-{
-	const char *next = env ? strstr(env, "next_entry=") : NULL;
-
-	return next && next[11] && next[11] != '\n';
-}
-
-static bool resumes(const char *words)
-{
-	return command_line_has(words, "kjump.restore") ||
-		command_line_has(words, "kjump.restore=");
-}
-
-/* Its configuration is where distributions have it, and says that it cannot. */
-static bool cannot_jump(const char *boot, const char *release)
-{
-	char *file = xasprintf("%s/config-%s", boot, release), *config = read_text(file);
-	bool cannot = config && !strstr(config, "\nCONFIG_KEXEC_JUMP=y");
-
-	free(config);
+	fail_clear();
 	free(file);
 	return cannot;
 }
 
 /* The one of these files of @boot that resumes nothing, if that is so of all; to be freed. */
-static char *without_kjump(const char *boot, const char *initrds)
+static char *without_kjump(const char *boot, const char *initrds, uint64_t *bytes)
 {
-	char *names = xasprintf("%s", initrds ? initrds : ""), *rest = names, *name, *last = NULL;
+	char *names = xasprintf("%s", initrds), *rest = names, *name, *last = NULL;
 	struct initramfs fs = { 0 };
 
 	while ((name = strsep(&rest, " \t"))) {
@@ -130,6 +49,7 @@ static char *without_kjump(const char *boot, const char *initrds)
 		last = xasprintf("%s/%s", boot, basename(name));
 		/* One that cannot be looked into may have anything. */
 		if (initramfs_scan(last, &fs) || fs.has_kjump) {
+			*bytes += fs.unpacked;
 			fail_clear();
 			free(last);
 			last = NULL;
@@ -140,21 +60,55 @@ static char *without_kjump(const char *boot, const char *initrds)
 	return last;
 }
 
-static int check_entry(const char *boot, const struct boot_entry *entry, const char *device)
+/* Whether the name @from is that of another device than @device; not if it is none here. */
+static bool is_another(const char *from, const char *device)
 {
-	const char *name = basename(entry->kernel), *release = strchr(name, '-');
-	char *initrd;
+	struct stat this, that;
+	bool another = false;
+
+	if (!stat(device, &this) && !device_named(&from, 0) && !stat(from, &that))
+		another = this.st_rdev != that.st_rdev;
+	fail_clear();
+	return another;
+}
+
+/* Whether @words say that what is on @device is to be resumed. */
+static int check_words(const char *words, const char *device, const char *name, const char *boot)
+{
+	char *from = command_line_value(words, "kjump.restore=");
 	int rc = KJ_OK;
 
-	if (release && cannot_jump(boot, release + 1))
+	if (!from && !command_line_has(words, "kjump.restore"))
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s by %s/grub/grub.cfg, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
+			  name, boot, device, device);
+	else if (from && *from && (!strcmp(from, "no") || is_another(from, device)))
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore=%s and would not resume this system from %s: kjump setup %s, or --any-boot",
+			  name, boot, from, device, device);
+	free(from);
+	return rc;
+}
+
+static int check_entry(const char *boot, const struct boot_entry *entry, const char *device,
+		       uint64_t *bytes)
+{
+	const char *name = basename(entry->kernel);
+	char *initrd;
+	int rc;
+
+	if (cannot_jump(boot, name))
 		return fail(KJ_REFUSED,
-			    "the next boot starts %s, the first in %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP) and would not resume this system; remove it, or make another one the first, or --any-boot",
+			    "the next boot starts %s, by %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP), or another version of it, and would not resume this system; remove it, or have another one started, or --any-boot",
 			    name, boot);
-	if (!resumes(entry->words))
+	rc = check_words(entry->words, device, name, boot);
+	if (rc)
+		return rc;
+	if (!entry->initrds)
 		return fail(KJ_REFUSED,
-			    "the next boot, %s by %s/grub/grub.cfg, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
-			    name, boot, device, device);
-	initrd = without_kjump(boot, entry->initrds);
+			    "the next boot, %s by %s/grub/grub.cfg, has no initramfs and would not resume this system: make one (update-initramfs -c -k, update-grub), or --any-boot",
+			    name, boot);
+	initrd = without_kjump(boot, entry->initrds, bytes);
 	if (initrd)
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s, has no kjump in its initramfs, %s, and would not resume this system: have it made again (update-initramfs -u -k all), or --any-boot",
@@ -164,35 +118,55 @@ static int check_entry(const char *boot, const struct boot_entry *entry, const c
 }
 
 /* Most boots are like this one. */
-static void judge_by_this_boot(const char *device)
+static void judge_by(const char *own, const char *device)
 {
-	char *own = read_text("/proc/cmdline");
-
-	if (own && !resumes(own)) {
+	if (!command_line_has(own, "kjump.restore") && !command_line_has(own, "kjump.restore=")) {
 		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
 		     device);
 		step("else nothing is resumed, and what is in memory now is lost");
 	}
-	free(own);
 }
 
-int next_boot_check(const char *boot, const char *device)
+int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 {
 	char *cfg_file = xasprintf("%s/grub/grub.cfg", boot), *cfg = read_text(cfg_file);
 	char *env_file = xasprintf("%s/grub/grubenv", boot), *env = read_text(env_file);
+	char *own = read_text("/proc/cmdline");
 	struct boot_entry entry = { 0 };
 	int rc = KJ_OK;
+	bool known = cfg && grub_next(cfg, env, &entry);
 
-	if (cfg && !asked_for_another(env) && grub_default(cfg, &entry))
-		rc = check_entry(boot, &entry, device);
-	else
-		judge_by_this_boot(device);
+	if (known)
+		rc = check_entry(boot, &entry, device, bytes);
+	/* A grub.cfg may be left over from before another boot loader; GRUB itself says so. */
+	if (own && (!known || (!rc && !command_line_has(own, "BOOT_IMAGE="))))
+		judge_by(own, device);
 	boot_entry_free(&entry);
+	free(own);
 	free(env);
 	free(env_file);
 	free(cfg);
 	free(cfg_file);
 	return rc;
+}
+
+/*
+ * What the boot loader reads there was written by now, but it may be in the file system's
+ * journal alone, which boot loaders do not look into.
+ */
+void next_boot_settle(const char *boot)
+{
+	int fd = open(boot, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	sigset_t all, before;
+
+	if (fd < 0)
+		return;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	if (!ioctl(fd, FIFREEZE, 0))
+		ioctl(fd, FITHAW, 0);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	close(fd);
 }
 
 /* --- what is encrypted -------------------------------------------------- */

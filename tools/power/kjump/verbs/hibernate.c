@@ -10,6 +10,7 @@
 #include "verbs/verbs.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 /*
  * The system goes on: if the peer came as far as a complete image (and died when
@@ -62,6 +63,29 @@ static int check_peers(void)
 	return rc;
 }
 
+/*
+ * The kernel that resumes this system loads it beside itself: its own structures, 1/64 of
+ * RAM, lists of what is loaded, and the @initramfs, bytes, have to fit into what is free
+ * now. Files that are only cached make room first, as much as it will hardly need.
+ */
+static int leave_room(uint64_t initramfs)
+{
+	uint64_t ram = machine_ram_size(), least = ram / 50 + initramfs;
+	uint64_t plenty = ram / 8 < 512 * MB ? ram / 8 : 512 * MB;
+	char is_free[32], wanted[32];
+
+	if (ram - memory_in_use() < least + initramfs + plenty) {
+		sync();
+		write_line("/proc/sys/vm/drop_caches", "1");
+	}
+	if (!ram || ram - memory_in_use() >= least)
+		return KJ_OK;
+	return fail(KJ_REFUSED,
+		    "%s of memory are free, and the kernel that is to resume this system will need %s beside it: end something, or hibernate with less in memory",
+		    human_size(ram - memory_in_use(), is_free, sizeof(is_free)),
+		    human_size(least, wanted, sizeof(wanted)));
+}
+
 int verb_hibernate(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -76,6 +100,7 @@ int verb_hibernate(int argc, char **argv)
 	};
 	bool force = false, missing = false, any_boot = false, closed = false, again = false,
 	     dry = false;
+	uint64_t initramfs = 0;
 	struct message m;
 	struct conf conf;
 	const char *device;
@@ -124,7 +149,7 @@ int verb_hibernate(int argc, char **argv)
 	if (!rc && !closed)
 		rc = next_boot_opens("/etc/crypttab", device);
 	if (!rc && !any_boot)
-		rc = next_boot_check("/boot", device);
+		rc = next_boot_check("/boot", device, &initramfs);
 	if (!rc && dry) {
 		rc = peer_check_room(device);
 		if (!rc)
@@ -135,6 +160,8 @@ int verb_hibernate(int argc, char **argv)
 	}
 	if (!rc)
 		rc = have_peer(&conf);
+	if (!rc)
+		rc = leave_room(initramfs);
 	if (rc)
 		return rc;
 	rc = peer_message(&m, ACTION_HIBERNATE);
@@ -152,6 +179,7 @@ int verb_hibernate(int argc, char **argv)
 		rc = check_interrupted();
 	if (rc)
 		return rc;
+	next_boot_settle("/boot");
 	step("hibernating to %s", device);
 	rc = peer_ask(&m);
 	if (!rc && jump_was_resumed()) {

@@ -3,6 +3,7 @@
 #include "common/cli.h"
 #include "devices/device.h"
 #include "devices/names.h"
+#include "peer/bzimage.h"
 #include "peer/kexec.h"
 #include "verbs/verbs.h"
 
@@ -10,14 +11,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { OPT_JSON = OPT_FIRST, OPT_TIMING };
+enum { OPT_JSON = OPT_FIRST, OPT_TIMING, OPT_KERNEL };
 
 static const char status_help[] =
-	"kjump status [--json|--timing] [DEVICE]\n\n"
+	"kjump status [--json|--timing|--kernel=FILE] [DEVICE]\n\n"
 	"What this kernel can, what is loaded and preserved, how the last jump ended, and\n"
 	"which devices hold images. With DEVICE (or a file): the image on it.\n\n"
 	"  --json     for programs\n"
-	"  --timing   only how long each step of the last jump took, in milliseconds\n";
+	"  --timing   only how long each step of the last jump took, in milliseconds\n"
+	"  --kernel   only whether that kernel can be jumped to, and resume a system\n";
 
 static void put_json(const char *text)
 {
@@ -251,13 +253,25 @@ static int show_timing(void)
 	return KJ_OK;
 }
 
+static int show_kernel(const char *path)
+{
+	struct bzimage kernel;
+	int rc = bzimage_read(path, &kernel);
+
+	if (!rc)
+		answer("%s: a kernel with kexec jump, version %u", path, kernel.jump_version);
+	return rc;
+}
+
 int verb_status(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "timing", no_argument, NULL, OPT_TIMING },
+		{ "kernel", required_argument, NULL, OPT_KERNEL },
 		{ NULL }
 	};
+	const char *kernel = NULL;
 	struct listing l = { 0 };
 	bool timing = false;
 	int c, rc;
@@ -267,10 +281,15 @@ int verb_status(int argc, char **argv)
 			l.json = true;
 		else if (c == OPT_TIMING)
 			timing = true;
-	rc = timing && l.json ? usage(argv[0], "either --json or --timing") :
-		check_arguments(argc, argv, timing ? "" : "[DEVICE]");
+		else if (c == OPT_KERNEL)
+			kernel = optarg;
+	rc = timing + l.json + !!kernel > 1 ?
+		usage(argv[0], "one of --json, --timing and --kernel") :
+		check_arguments(argc, argv, timing || kernel ? "" : "[DEVICE]");
 	if (rc)
 		return rc;
+	if (kernel)
+		return show_kernel(kernel);
 	if (timing && jump_supported())
 		return show_timing();
 	if (optind < argc) {

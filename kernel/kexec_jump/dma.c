@@ -1,11 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kexec jump: what the devices do that a dead peer had in use.
+ * Kexec jump: devices that go on with DMA, for nobody has told them to stop.
  */
 #include "internal.h"
 
 #include <linux/device.h>
 #include <linux/pci.h>
+
+/*
+ * Whether suspending has left the device at work: its driver looks after its power itself
+ * and has nothing that is called when devices are frozen, as vfio-pci for those of a
+ * virtual machine. What it writes is memory of one of the kernels, and an IOMMU is off.
+ */
+static bool __maybe_unused is_at_work(struct pci_dev *dev)
+{
+	const struct pci_driver *driver = dev->driver;
+	const struct dev_pm_ops *pm = driver ? driver->driver.pm : NULL;
+
+	return pm && !driver->suspend && !pm->freeze && !pm->freeze_late && !pm->freeze_noirq;
+}
+
+/**
+ * kexec_jump_stop_devices - stop the DMA of devices that were not suspended
+ *
+ * Process context, tasks frozen, devices suspended, their configuration saved:
+ * resuming has it go on.
+ */
+void kexec_jump_stop_devices(void)
+{
+#ifdef CONFIG_PCI
+	struct pci_dev *dev = NULL;
+	u16 command;
+
+	for_each_pci_dev(dev) {
+		if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL || !is_at_work(dev))
+			continue;
+		pci_read_config_word(dev, PCI_COMMAND, &command);
+		if (PCI_POSSIBLE_ERROR(command) || !(command & PCI_COMMAND_MASTER))
+			continue;
+		pci_write_config_word(dev, PCI_COMMAND, command & ~PCI_COMMAND_MASTER);
+		pci_info(dev, "its driver does not stop it: its DMA waits\n");
+	}
+#endif
+}
 
 /*
  * A kernel that panics stops the DMA of its devices before its memory goes. Where bus
