@@ -1440,7 +1440,7 @@ def test_volume_modules(tmp_path, conf, some):
         (tmp_path / "conf").write_text(conf)
     (tmp_path / "findfs").write_text('#!/bin/sh\n[ "$1" = UUID=1 ] && echo /dev/mapper/a-b\n')
     (tmp_path / "findfs").chmod(0o755)
-    p = subprocess.run([SOURCE / "initramfs/volume-modules"], capture_output=True, text=True, check=True,
+    p = subprocess.run(["sh", SOURCE / "initramfs/volume-modules"], capture_output=True, text=True, check=True,
                        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KJUMP_CONF": str(tmp_path / "conf")})
     assert p.stderr == "" and ("dm-mod" in p.stdout.split()) == some and bool(p.stdout) == some
 

@@ -287,8 +287,8 @@ check()
 			rc=1
 		fi
 	elif ! grep -qwF "kjump.restore=$name" /proc/cmdline; then
-		say "the next boot resumes nothing yet: have the boot loader add kjump.restore=$name" \
-			"to the kernel command line, boot, and try again"
+		say "the next boot resumes nothing yet: have the boot loader add" \
+			"kjump.restore=$name to the kernel command line, boot, and try again"
 		rc=1
 	fi
 	kjump hibernate --dry-run && try_load || rc=$?

@@ -165,7 +165,8 @@ static int check_image(const char *path, const char *what, const struct chunk_he
 		rc = bad;
 	} else if (what && (bad || !has_data(&image, first))) {
 		fail_clear();
-		rc = fail(KJ_REFUSED, "%s holds %s, and what is left of an old image; --force overwrites it",
+		rc = fail(KJ_REFUSED,
+			  "%s holds %s, and what is left of an old image; --force overwrites it",
 			  path, what);
 	} else if (!rc) {
 		/* Damaged, or no good any more. */

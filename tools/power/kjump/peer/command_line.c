@@ -83,7 +83,8 @@ char *command_line_value(const char *line, const char *name)
 		if (!is_parameter(&w, name))
 			continue;
 		free(value);
-		value = to = xalloc(w.length + 1);
+		value = xalloc(w.length + 1);
+		to = value;
 		for (p++; p < end; p++)
 			if (*p != '"')
 				*to++ = *p;

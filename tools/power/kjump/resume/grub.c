@@ -30,7 +30,8 @@ static char *next_word(const char **line, const char *end)
 
 	if (p == end)
 		return NULL;
-	word = to = xalloc((size_t)(end - p) + 1);
+	word = xalloc((size_t)(end - p) + 1);
+	to = word;
 	for (; p < end && (quote || !isspace((unsigned char)*p)); p++) {
 		if (*p == quote)
 			quote = 0;
