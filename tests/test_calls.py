@@ -87,7 +87,8 @@ def test_dies_and_refused(machine_at_work, tmp_path):
         # With kjump, which tells a program something, and prints what it returns.
         g.run("kload -u").check()
         for at in range(48 * MB, 400 * MB, 16 * MB):
-            put_file(g, build_programs(g.variant, tmp_path, at=at) / "arguments.bin", "/tmp/args.bin")
+            (tmp_path / str(at)).mkdir()
+            put_file(g, build_programs(g.variant, tmp_path / str(at), at=at) / "arguments.bin", "/tmp/args.bin")
             r = g.run(f"kjump call --no-devices --mem={at // MB}M /tmp/args.bin 0 words")
             if "Cannot assign requested address" not in r.out:
                 break
