@@ -66,7 +66,8 @@ def test_parser(fuzzers, kjump, core, tmp_path, name, record_property):
     grown.mkdir()
     # By a shell: what counts as the most memory it had would begin with what we once had.
     p = subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", fuzzers / name, f"-max_total_time={SECONDS}",
-                        "-timeout=60", "-rss_limit_mb=2048", "-max_len=262144", "-print_final_stats=1", f"-artifact_prefix={found}/", grown, seeds(name, kjump, core, tmp_path / "seeds")],
+                        "-timeout=60", "-rss_limit_mb=2048", "-max_len=262144", "-print_final_stats=1",
+                        f"-artifact_prefix={found}/", grown, seeds(name, kjump, core, tmp_path / "seeds")],
                        capture_output=True, text=True, errors="replace")
     assert p.returncode == 0, p.stderr[-4000:]
     # It came further than its first inputs.

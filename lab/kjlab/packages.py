@@ -27,9 +27,9 @@ CRASH, CRASH_SUITES = ("crash",), ("trixie", "stable", "forky")
 # Nor does Debian 13's know a 7.3: it finds neither slabs nor the names of files.
 if BASE != DEFAULT_BASE:
     CRASH_SUITES = ("forky", "sid")
+SPARSE_SUITES = ("forky", "sid")
 # Before version 11 the CPUs of a guest cannot run at once: what one of them reads or writes while another has the
 # memory map changed (as at boot) may reach another device than its own, which loses interrupts, or QEMU ends.
-SPARSE_SUITES = ("forky", "sid")
 QEMU, QEMU_PARALLEL, QEMU_SUITES = ("qemu-system-x86", "qemu-system-data", "seabios"), 11, ("forky", "sid")
 # Where the newest kernel source is looked for.
 NEWEST_SUITES = ("trixie-backports", "forky", "sid")

@@ -214,12 +214,14 @@ int peer_command_line(const char *own, const char *append, const struct mem_rang
 	size_t length;
 	int rc;
 
+	if (!append)
+		append = "";
 	*line = xasprintf("%s", "");
 	add_guards(line, window);
 	add_own(line, own);
-	add_limit(line, append ? append : "");
+	add_limit(line, append);
 	add(line, ours, strlen(ours));
-	rc = add_appended(line, append ? append : "");
+	rc = add_appended(line, append);
 	length = strlen(*line);
 	if (!limit || limit > LIMIT)
 		limit = LIMIT;
