@@ -65,7 +65,7 @@ struct kexec_jump_list {
  * @from_image:	@entry resumes a kernel from an image of it: nobody comes back
  * @may_look:	what was loaded is a kernel, which may look at this one's memory
  * @no_devices:	a program that uses none is called, while they stay at work
- * @outgrown:	memory was added since, of which that kernel cannot know
+ * @memory_added: how often memory had been added when loading began
  * @held:	nobody jumps until this is taken back, see kexec_jump_hold()
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
@@ -91,7 +91,7 @@ struct kexec_jump {
 	bool from_image;
 	bool may_look;
 	bool no_devices;
-	bool outgrown;
+	int memory_added;
 	bool held;
 	struct page *page;
 	struct kexec_jump_ranges window;

@@ -14,7 +14,7 @@
  */
 static int check_memory(struct kexec_jump *jump)
 {
-	if (jump->may_look && jump->outgrown) {
+	if (jump->may_look && kexec_jump_outgrown(jump)) {
 		pr_err("memory was added since the other kernel was loaded, and it does not know of it: load it again\n");
 		return -ESTALE;
 	}

@@ -155,6 +155,7 @@ struct kexec_jump *kexec_jump_create(unsigned long entry);
 int kexec_jump_prepare(struct kexec_jump *jump);
 void kexec_jump_complete(struct kexec_jump *jump);
 void kexec_jump_destroy(struct kexec_jump *jump);
+bool kexec_jump_outgrown(const struct kexec_jump *jump);
 int kexec_jump_hold(bool hold);
 
 static inline bool kexec_jump_image_held(const struct kimage *image)

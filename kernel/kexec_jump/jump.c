@@ -47,12 +47,16 @@
  */
 #include "internal.h"
 
+#include <linux/atomic.h>
 #include <linux/gfp.h>
 #include <linux/memory.h>
 #include <linux/mm.h>
 #include <linux/notifier.h>
 #include <linux/pfn.h>
 #include <linux/slab.h>
+
+/* How often memory was added since this kernel booted. */
+static atomic_t memory_added;
 
 /**
  * kexec_jump_create - begin a jump
@@ -68,6 +72,7 @@ struct kexec_jump *kexec_jump_create(unsigned long entry)
 		return NULL;
 	jump->entry = entry;
 	jump->first_entry = entry;
+	jump->memory_added = atomic_read(&memory_added);
 	xa_init(&jump->backup);
 	xa_init(&jump->backs);
 	kexec_jump_list_init(&jump->map);
@@ -182,15 +187,15 @@ static int memory_changes(struct notifier_block *block, unsigned long action, vo
 	bool needed = false;
 	unsigned int n;
 
-	if (action != MEM_GOING_OFFLINE && action != MEM_ONLINE)
+	if (action == MEM_ONLINE)
+		atomic_inc(&memory_added);
+	if (action != MEM_GOING_OFFLINE)
 		return NOTIFY_OK;
 	mutex_lock(&kexec_jump_lock);
 	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
 		struct kimage *image = kexec_jump_image(n);
 
-		if (image && action == MEM_ONLINE)
-			image->jump->outgrown = true;
-		else if (image)
+		if (image)
 			needed |= kexec_jump_ranges_touch(&image->jump->window, start,
 							  start + PFN_PHYS(memory->nr_pages));
 	}
@@ -200,6 +205,19 @@ static int memory_changes(struct notifier_block *block, unsigned long action, vo
 	pr_notice("memory at %#llx stays online: it is in the window of a loaded image (kexec -u, or kjump unload, unloads it)\n",
 		  start);
 	return NOTIFY_BAD;
+}
+
+/**
+ * kexec_jump_outgrown - was memory added since an image's loading began?
+ * @jump:	the image
+ *
+ * Any context.
+ *
+ * Return: whether it was; a kernel that was loaded cannot know of it.
+ */
+bool kexec_jump_outgrown(const struct kexec_jump *jump)
+{
+	return jump->memory_added != atomic_read(&memory_added);
 }
 
 static int __init kexec_jump_memory_init(void)

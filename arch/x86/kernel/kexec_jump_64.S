@@ -265,9 +265,12 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	popfq
 	xorl	%eax, %eax
 	movq	%rax, %dr7
+	cmpl	$0, KJ_HAS_DEBUGCTL(%rbp)
+	je	1f
 	xorl	%edx, %edx
 	movl	$MSR_IA32_DEBUGCTLMSR, %ecx
 	wrmsr
+1:
 	lidt	KJ_NO_IDT(%rbp)
 	movl	$KJ_PEER_DS, %eax
 	movl	%eax, %ds

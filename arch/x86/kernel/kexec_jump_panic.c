@@ -20,7 +20,9 @@
 #include <asm/cpu.h>
 #include <asm/debugreg.h>
 #include <asm/apic.h>
+#include <asm/hypervisor.h>
 #include <asm/io_apic.h>
+#include <asm/mshyperv.h>
 #include <asm/msr.h>
 #include <asm/pci-direct.h>
 #include <asm/pci_x86.h>
@@ -118,7 +120,7 @@ static void stop_dma_by_memory(void)
  * KVM writes clock, steal time, and the like into this CPU's memory, whosever it is
  * (Documentation/virt/kvm/x86/msr.rst).
  */
-static void forget_hypervisor(void)
+static void forget_kvm(void)
 {
 #ifdef CONFIG_KVM_GUEST
 	if (!kvm_para_available())
@@ -134,6 +136,40 @@ static void forget_hypervisor(void)
 	if (kvm_para_has_feature(KVM_FEATURE_CLOCKSOURCE))
 		wrmsrq_safe(MSR_KVM_SYSTEM_TIME, 0);
 #endif
+}
+
+/*
+ * Hyper-V lays pages of its own over this CPU's memory (Hypervisor Top-Level
+ * Functional Specification 6.0b, 5.2.1 GPA overlay pages).
+ */
+static void forget_hyperv(void)
+{
+#if IS_ENABLED(CONFIG_HYPERV)
+	if (!hypervisor_is_type(X86_HYPER_MS_HYPERV))
+		return;
+	wrmsrq_safe(HV_X64_MSR_SCONTROL, 0);
+	wrmsrq_safe(HV_X64_MSR_SIMP, 0);
+	wrmsrq_safe(HV_X64_MSR_SIEFP, 0);
+	wrmsrq_safe(HV_X64_MSR_VP_ASSIST_PAGE, 0);
+#endif
+}
+
+/* The same for the pages that all CPUs share; nobody makes a hypercall any more. */
+static void forget_shared_pages(void)
+{
+#if IS_ENABLED(CONFIG_HYPERV)
+	if (!hypervisor_is_type(X86_HYPER_MS_HYPERV))
+		return;
+	wrmsrq_safe(HV_X64_MSR_REFERENCE_TSC, 0);
+	wrmsrq_safe(HV_X64_MSR_HYPERCALL, 0);
+	wrmsrq_safe(HV_X64_MSR_GUEST_OS_ID, 0);
+#endif
+}
+
+static void forget_hypervisor(void)
+{
+	forget_kvm();
+	forget_hyperv();
 }
 
 static bool iommu_is_locked(void)
@@ -173,6 +209,7 @@ static void __noreturn leave_for_good(void)
 	cet_disable();
 	kexec_jump_stop_counters();
 	kexec_jump_interrupts_to_boot_mode();
+	forget_shared_pages();
 	kexec_jump_leave(panic_jump);
 	/* Nobody resumes a kernel that died. */
 	for (;;)
