@@ -37,16 +37,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "essential: a main story, to be tried on every base (-m essential)")
 
 
-def pytest_addoption(parser):
-    parser.addoption("--debug-kernel", action="store_true", help="also the tests on the debug kernel (lab/lab debug)")
-
-
-def pytest_ignore_collect(collection_path, config):
-    """It takes long to compile, so it is there only for who wants it."""
-    if collection_path.name == "test_debug_kernel.py" and not config.getoption("--debug-kernel"):
-        return True
-
-
 def pytest_collection_modifyitems(config, items):
     """Long tests first, so that at the end no worker waits for another one's.
 

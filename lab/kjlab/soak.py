@@ -24,7 +24,7 @@ def one_round(seed):
     """Run the tests with a seed: how much of what they did, {failed test: its last line}."""
     report = HOME / f"{seed}.xml"
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "-q", "--tb=short",
-               "--debug-kernel", "--reruns", "1", "--only-rerun", "QEMU itself failed", f"--junitxml={report}", *TESTS]
+               "--reruns", "1", "--only-rerun", "QEMU itself failed", f"--junitxml={report}", *TESTS]
     with open(HOME / f"{seed}.log", "wb") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=log,
                        env={**os.environ, "KJ_SEED": str(seed), **MORE})
