@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """The same stories on a kernel that looks for mistakes: it panics where others would only warn."""
+import errno
 import re
 
 import pytest
 
 from images import DEVICE, RESTORE, hibernate, resume
-from jumps import MB, SYSFS, Work, at_work, load_kernel, load_ret, load_way_back, reboot, result_of, sysfs
+from jumps import (MB, SYSFS, Work, assemble, at_work, load_kernel, load_ret, load_way_back, put_file, reboot,
+                   result_of, sysfs)
 from kjlab import guest
 from kjlab.kernel import DEBUG
+from test_exceptions import AT, WORDS
 from test_failures import fail_each_step
 from test_fuzz import fuzz_calls
 from test_peer_panic import PANIC, check_told, enter, panic
@@ -78,8 +81,8 @@ def test_jumps(debug):
         assert reboot(g, 2) == [0, 0]
 
 
-def test_in_a_row(debug):
-    """Calls without resuming devices, and without suspending them."""
+def test_in_a_row(debug, tmp_path):
+    """Calls without resuming devices, and without suspending them; then one that dies with too many words."""
     g = debug()
     with at_work(g) as work:
         g.run(f"echo 1000000 >{SYSFS}/shared_size").check()
@@ -88,6 +91,10 @@ def test_in_a_row(debug):
         work.check()
         assert any(result_of(load_ret(g, at, options="-f 0x402").out) == 0 for at in range(48 * MB, 400 * MB, 16 * MB))
         assert series(g, 20) == 0 and sysfs(g, "jumps") == "24"
+        # FORTIFY_SOURCE looks at how they are read, at the worst moment there is.
+        put_file(g, assemble("x86_64", "words", AT, tmp_path)[1], "/tmp/words")
+        g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/words").check()
+        assert reboot(g) == [errno.EOWNERDEAD] and sysfs(g, "last") == WORDS
         work.check()
 
 

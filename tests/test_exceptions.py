@@ -11,6 +11,9 @@ AT = 32 * MB
 pytestmark = pytest.mark.essential
 
 
+WORDS = f"peer died: {127 * 'x'}"
+
+
 class Faulty:
     def __init__(self, boot, machine, tmp_path):
         self.variant, self.tmp = machine.variant, tmp_path
@@ -67,3 +70,13 @@ def test_exceptions(boot, machine, tmp_path):
         assert vector in ((12, 13) if variant == "x86_64" else (6,)) and AT < ip < AT + 64
         f.returns()
         work.check()
+
+
+def test_last_words_without_an_end(boot, variant, tmp_path):
+    """They are cut, and what is behind them is not read."""
+    g = boot(variant, disks=False, net=False)
+    put_file(g, assemble(variant, "words", AT, tmp_path)[1], "/tmp/words")
+    for _ in range(2):
+        g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/words").check()
+        assert reboot(g) == [errno.EOWNERDEAD]
+        assert sysfs(g, "last") == WORDS

@@ -19,6 +19,7 @@
 #include <linux/string.h>
 
 #include "internal.h"
+#include "sleep.h"
 
 /* Fixed events that were enabled. Under the kexec lock. */
 static DECLARE_BITMAP(enabled, ACPI_NUM_FIXED_EVENTS);
@@ -158,6 +159,8 @@ void kexec_jump_acpi_leave(bool jumped)
 	if (jumped) {
 		acpi_enable();
 		suspend_nvs_restore();
+		/* The other kernel, or firmware, may have left them off. */
+		acpi_resume_power_resources();
 		for_each_set_bit(event, enabled, ACPI_NUM_FIXED_EVENTS)
 			if (ACPI_FAILURE(acpi_enable_event(event, 0)))
 				pr_warn("ACPI event %u cannot be enabled again\n", event);

@@ -201,14 +201,14 @@ void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt)
 	attempt->processor_saved = false;
 }
 
-/* Whoever wrote them, they are one line of text for log and sysfs. */
+/* Whoever wrote them, with an end or not, they are one line of text for log and sysfs. */
 static void note_last_words(const char *message)
 {
 	char *to = kexec_jump_report.peer_message;
-	ssize_t i, length = strscpy(to, message, sizeof(kexec_jump_report.peer_message));
+	ssize_t i, length = strscpy(to, message, sizeof_field(struct kexec_jump_header, peer_message));
 
 	if (length < 0)
-		length = sizeof(kexec_jump_report.peer_message) - 1;
+		length = strlen(to);
 	for (i = 0; i < length; i++)
 		if (!isascii(to[i]) || !isprint(to[i]))
 			to[i] = '?';

@@ -60,6 +60,8 @@
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
 
+#include <xen/xen.h>
+
 static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
 static_assert(KEXEC_JUMP_STATE + sizeof(struct kexec_jump_state) <= PAGE_SIZE);
 
@@ -294,6 +296,11 @@ int arch_kexec_jump_prepare(struct kexec_jump *jump)
 	}
 	if (cpu_feature_enabled(X86_FEATURE_XENPV)) {
 		pr_err("not supported in a Xen PV guest: it has no physical memory of its own\n");
+		return -EOPNOTSUPP;
+	}
+	/* Backends would go on with the rings that drivers have left. */
+	if (xen_domain() && !jump->no_devices) {
+		pr_err("not supported in a Xen guest: its virtual devices do not come back (KEXEC_NO_DEVICES calls programs while they work)\n");
 		return -EOPNOTSUPP;
 	}
 	if (boot_cpu_data.cpuid_level < 0) {

@@ -161,15 +161,27 @@ static void forget_shared_pages(void)
 	if (!hypervisor_is_type(X86_HYPER_MS_HYPERV))
 		return;
 	wrmsrq_safe(HV_X64_MSR_REFERENCE_TSC, 0);
+	/* Not the guest's identity: who is resumed relies on it. */
 	wrmsrq_safe(HV_X64_MSR_HYPERCALL, 0);
-	wrmsrq_safe(HV_X64_MSR_GUEST_OS_ID, 0);
 #endif
 }
 
-static void forget_hypervisor(void)
+/*
+ * While the machine check that ended this kernel counts as one that is being handled,
+ * another one resets the machine.
+ */
+static void forget_machine_check(void)
+{
+	if (boot_cpu_has(X86_FEATURE_MCE))
+		wrmsrq_safe(MSR_IA32_MCG_STATUS, 0);
+}
+
+/* What of this kernel would go on with this CPU. */
+static void let_go_of_cpu(void)
 {
 	forget_kvm();
 	forget_hyperv();
+	forget_machine_check();
 }
 
 static bool iommu_is_locked(void)
@@ -190,7 +202,7 @@ static bool others_stopped;
 static void __noreturn leave_for_good(void)
 {
 	x86_virt_emergency_disable_virtualization_cpu();
-	forget_hypervisor();
+	let_go_of_cpu();
 	stop_dma_by_ports();
 	stop_dma_by_memory();
 	mdelay(DMA_SETTLE_MS);
@@ -220,7 +232,7 @@ static void __noreturn leave_for_good(void)
 /* Runs in NMI context on every CPU but the one that panicked. */
 static void stop_this_cpu_for_jump(int cpu, struct pt_regs *regs)
 {
-	forget_hypervisor();
+	let_go_of_cpu();
 	if (cpu)
 		return;
 	/* The preserved kernel is to be resumed on the boot CPU: on this one. */
@@ -316,7 +328,7 @@ void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 #endif
 	if (on_boot_cpu)
 		leave_for_good();
-	forget_hypervisor();
+	let_go_of_cpu();
 	/* VMX would keep the INIT away; the others did this when they were stopped. */
 	x86_virt_emergency_disable_virtualization_cpu();
 	WRITE_ONCE(others_stopped, true);
