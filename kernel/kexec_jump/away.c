@@ -205,13 +205,11 @@ void kexec_jump_processor_leave(struct kexec_jump_attempt *attempt)
 static void note_last_words(const char *message)
 {
 	char *to = kexec_jump_report.peer_message;
-	ssize_t i, length = strscpy(to, message, sizeof_field(struct kexec_jump_header, peer_message));
 
-	if (length < 0)
-		length = strlen(to);
-	for (i = 0; i < length; i++)
-		if (!isascii(to[i]) || !isprint(to[i]))
-			to[i] = '?';
+	strscpy(to, message, sizeof_field(struct kexec_jump_header, peer_message));
+	for (; *to; to++)
+		if (!isascii(*to) || !isprint(*to))
+			*to = '?';
 }
 
 /* The kernel that jumped here does the rest. */

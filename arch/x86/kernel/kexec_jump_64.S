@@ -2,9 +2,7 @@
 /**
  * DOC: The trampoline of x86_64
  *
- * The way out, the page exchange, and the way back.
- *
- * There are three places this code runs at:
+ * The way out, the page exchange, and the way back. This code runs at three places:
  *
  *  1. kexec_jump_go, in the kernel, on the kernel's page tables. Saves what C
  *     cannot and moves to 2.
@@ -242,10 +240,9 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 /*
  * Put the CPU into the one state the rest relies on: identity page tables, no
  * optional feature of paging, flat segments, no IDT, no breakpoint, single step or
- * branch trace, the peer's stack. Writing
- * CR4 flushes all of the TLB, global entries and other PCIDs included, as it
- * turns PGE and PCIDE off (Intel SDM vol. 3A, 4.10.4.1). CET goes before WP, the
- * other order faults.
+ * branch trace, the peer's stack. Writing CR4 flushes all of the TLB, global entries
+ * and other PCIDs included, as it turns PGE and PCIDE off (Intel SDM vol. 3A,
+ * 4.10.4.1). CET goes before WP, the other order faults.
  *
  * %r11: where to go then. Clobbers %rax, %rcx, %rdx.
  */
