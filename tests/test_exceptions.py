@@ -80,3 +80,15 @@ def test_last_words_without_an_end(boot, variant, tmp_path):
         g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/words").check()
         assert reboot(g) == [errno.EOWNERDEAD]
         assert sysfs(g, "last") == WORDS
+
+
+def test_damages_the_jump_page(boot, variant, tmp_path):
+    """What it was told is written anew at the next jump, not sealed as it is."""
+    console = Console(tmp_path)
+    g = boot(variant, disks=False, net=False, qemu_args=console.qemu_args)
+    put_file(g, assemble(variant, "header", AT, tmp_path)[1], "/tmp/header")
+    g.run(f"kload -e {AT:#x} -s {AT:#x}:{MB}:/tmp/header").check()
+    console.said()
+    assert reboot(g, 3) == [0] * 3
+    said = console.said().split()
+    assert len(said) == 6 and said[:2] * 3 == said and "00000000" not in said

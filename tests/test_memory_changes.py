@@ -95,6 +95,23 @@ def test_memory_offered_to_the_peer(boot, variant):
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
+def test_module_ejected_while_the_peer_runs(boot, variant):
+    """What the machine wants back then is the preserved kernel's."""
+    g = boot(variant, disks=False, net=False, memory=f"{4 * BLOCK >> 20}M,slots=1,maxmem=2G", qemu_args=[
+        "-object", f"memory-backend-ram,id=module,size={BLOCK}", "-device", "pc-dimm,id=dimm,memdev=module"])
+    total = g.run("grep MemTotal /proc/meminfo").out
+    g.run("ls -d /sys/bus/acpi/devices/PNP0C80:*").check()
+    # That more may be added, above 4 GB, takes no memory of the peer's.
+    g.run("kjump load --append='lab.name=B lab.mount=0'", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    g.qmp("device_del", id="dimm")
+    g.run("until dmesg | grep -q 'is not ejected'; do usleep 100000; done").check()
+    assert dmesg(g, r"kexec_jump: PNP0C80:\d+ is not ejected: the preserved kernel may use it")
+    g.jump("kjump back", to="A")
+    assert "dimm" in g.monitor("info memory-devices") and g.run("grep MemTotal /proc/meminfo").out == total
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
 def test_entry_in_free_memory(boot, variant):
     """Looking for a jump page in a page that must not be touched is no oops."""
     g = boot(variant, disks=False, net=False, append="debug_pagealloc=on")

@@ -263,6 +263,26 @@ def test_refused(boot, variant):
     out = g.run("kjump status; kjump status --json").check().out
     assert re.search(r"peers with names +first loaded 636 n2 loaded", out), out
     assert '"peers": [{"name": "first", "state": "loaded", "window_bytes": 651264}' in out, out
+    if variant == "x86_64":
+        # Who means one with a name does not put kexec_file_load(2) in the place of that without.
+        entry = sysfs(g, "image_entry")
+        assert g.run(named("n3", "kexec -s -u")).rc == 0 and "n3" not in peers(g)
+        assert g.run(named("n3", "kexec -s -u")).rc
+        r = g.run(named("n4", "kexec -s -l /boot/bzImage"))
+        assert r.rc and len(dmesg(g, "peer n4: only what preserves the context can be loaded with a name")) == 1, r
+        assert len(peers(g)) == 6 and sysfs(g, "image_entry") == entry != "0x0"
+        assert result_of(loads("n3").out) == 0
+    # The last place is taken between two calls of a load.
+    call = f"{at + 0x200000:#x}"
+    g.run(f"printf 'load 0x102 0 {call}:0x100000\\nsay WAITING\\nwait /tmp/go\\nload 0x202 {call}\\n"
+          f"say WAITING\\nwait /tmp/on\\nload 0x202 {call}\\n' >/tmp/half; "
+          + named("late", "kcalls") + " </tmp/half >/tmp/out 2>&1 & until grep -q WAITING /tmp/out; do usleep 50000; done").check()
+    assert result_of(loads("n8").out) == 0
+    g.run("touch /tmp/go; until [ $(grep -c WAITING /tmp/out) = 2 ]; do usleep 50000; done").check()
+    returns(g, "kjump unload n8", OK)
+    # What had been loaded is gone.
+    out = g.run("touch /tmp/on; while pidof kcalls >/dev/null; do usleep 50000; done; cat /tmp/out").out
+    assert re.search(r"errno=28 .*\nWAITING\nerrno=116 ", out), out
     returns(g, "kjump unload", OK)
     returns(g, "kjump unload", NONE, "nothing to jump to is loaded")
     returns(g, "kjump unload none", NONE, "no peer none is loaded; there is first n2")

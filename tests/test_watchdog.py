@@ -8,7 +8,8 @@ import pytest
 from kjlab.guest import BOOT_TIMEOUT, DISKS
 
 from images import hibernate, resume
-from jumps import MB, Console, assemble, dmesg, put_file, reboot, sysfs
+from jumps import MB, Console, assemble, dmesg, load_kernel, put_file, reboot, sysfs
+from test_peer_panic import PANIC, check_told, enter, panic
 
 AT = 32 * MB
 STATE = "cat /sys/class/watchdog/watchdog0/state"
@@ -82,6 +83,21 @@ def test_cannot_be_stopped(boot, variant, tmp_path):
     assert dmesg(g, r"watchdog0 \(i6300ESB timer\) runs and cannot be stopped \(nowayout\)")
     assert sysfs(g, "jumps") == "0"
     assert g.run(STATE).out == "active"
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_of_a_dead_peer(boot, variant):
+    """It had started it; this kernel, which does not use it, is not reset later."""
+    wait = 20       # long enough for the peer to die in
+    g = boot(variant, smp=1, disks=False, net=False, qemu_args=WATCHDOG, append=NO_IB700, allow=PANIC)
+    load_kernel(g, append=f"{NO_IB700} i6300esb.heartbeat={wait}")
+    enter(g)
+    ping(g)
+    panic(g, 0)
+    check_told(g)
+    assert g.run(STATE).out == "inactive"
+    g.run(f"sleep {2 * wait}").check()
+    assert g.qmp("query-status")["status"] == "running"
 
 
 def ping_ipmi(g):

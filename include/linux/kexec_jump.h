@@ -19,6 +19,7 @@ struct notifier_block;
  */
 #define KEXEC_JUMP_PREPARE	1	/* a jump is to be made; may fail */
 #define KEXEC_JUMP_DONE		2	/* it is over, or was not made */
+#define KEXEC_JUMP_DEAD_PEER	3	/* it is over; what the peer used, nobody has stopped */
 
 #ifdef CONFIG_KEXEC_JUMP
 int kexec_jump_execute(struct kimage *image);
@@ -53,7 +54,9 @@ bool kexec_jump_would_run(struct kimage **unnamed);
 void kexec_jump_panic(const char *message);
 bool kexec_jump_may_crash(void);
 bool kexec_jump_may_add_memory(u64 start, u64 size);
+bool kexec_jump_may_eject(const char *name);
 void __init kexec_jump_confine_memory(void);
+void __init kexec_jump_confine_hotplug(void);
 #else
 static inline int kexec_jump_check_flags(unsigned long flags) { return 0; }
 static inline void kexec_jump_load_refused(unsigned long flags) { }
@@ -73,7 +76,9 @@ static inline bool kexec_jump_would_run(struct kimage **unnamed) { return *unnam
 static inline void kexec_jump_panic(const char *message) { }
 static inline bool kexec_jump_may_crash(void) { return kexec_jump_in_progress(); }
 static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }
+static inline bool kexec_jump_may_eject(const char *name) { return true; }
 static inline void kexec_jump_confine_memory(void) { }
+static inline void kexec_jump_confine_hotplug(void) { }
 #endif
 
 #if defined(CONFIG_KEXEC_JUMP) && defined(CONFIG_ACPI_SLEEP)

@@ -80,12 +80,13 @@ static int describe_prepare(const struct kexec_jump *jump)
  * @jump:	the jump to be made; kexec_jump_share() was called
  *
  * Process context, kexec lock held. A description of this kernel follows when nothing of
- * it changes any more.
+ * it changes any more. All else is written anew, too: a peer may have damaged it.
  */
 void kexec_jump_tell(struct kexec_jump *jump)
 {
 	struct kexec_jump_header *header = kexec_jump_header(jump);
 
+	kexec_jump_complete(jump);
 	kexec_jump_tell_names(jump);
 	kexec_jump_tell_shared(header);
 	header->description = 0;

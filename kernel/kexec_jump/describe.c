@@ -292,7 +292,7 @@ void kexec_jump_describe_cpus(void)
 static void mark_to_save(unsigned long pfn, void *unused)
 {
 	/* Who reads one of these dies. */
-	if (PageHWPoison(pfn_to_page(pfn)))
+	if (is_page_hwpoison(pfn_to_page(pfn)))
 		return;
 	if (!WARN_ON_ONCE(pfn >= description.nr_pfns))
 		__set_bit(pfn, description.bitmap);

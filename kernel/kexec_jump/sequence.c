@@ -82,7 +82,7 @@ static BLOCKING_NOTIFIER_HEAD(jump_notifiers);
 /**
  * register_kexec_jump_notifier - be told of jumps
  * @block:	called in process context, all at work, with KEXEC_JUMP_PREPARE and,
- *		if it did not refuse, KEXEC_JUMP_DONE
+ *		if it did not refuse, KEXEC_JUMP_DONE or KEXEC_JUMP_DEAD_PEER
  *
  * Return: 0 or -EEXIST.
  */
@@ -114,7 +114,8 @@ static int watchdogs_enter(struct kexec_jump_attempt *attempt)
 
 static void watchdogs_leave(struct kexec_jump_attempt *attempt)
 {
-	blocking_notifier_call_chain(&jump_notifiers, KEXEC_JUMP_DONE, NULL);
+	blocking_notifier_call_chain(&jump_notifiers, attempt->peer_died ?
+				     KEXEC_JUMP_DEAD_PEER : KEXEC_JUMP_DONE, NULL);
 }
 
 static int console_enter(struct kexec_jump_attempt *attempt)

@@ -190,7 +190,7 @@ static const char *why_not(unsigned long pfn)
 
 	if (!page)
 		return "offline";
-	if (PageHWPoison(page))
+	if (is_page_hwpoison(page))
 		return "poisoned (a hardware error)";
 	if (PageOffline(page))
 		return "taken by a balloon, or unplugged";
@@ -502,6 +502,8 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 		for (pfn = PFN_DOWN(range->start); pfn < PFN_DOWN(range->end); pfn++) {
 			struct page *page;
 
+			if (!(pfn % PTRS_PER_PTE))
+				cond_resched();
 			if (xa_load(&jump->backup, pfn))
 				continue;
 			page = list_first_entry(&outside, struct page, lru);
@@ -529,6 +531,8 @@ static unsigned long walk_map(struct kexec_jump *jump,
 	xa_for_each(&jump->backup, pfn, entry) {
 		unsigned long backup = xa_to_value(entry);
 
+		if (!(pfn % PTRS_PER_PTE))
+			cond_resched();
 		if (backup == pfn)
 			continue;
 		if (pfn != expected) {

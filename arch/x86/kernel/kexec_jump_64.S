@@ -25,7 +25,6 @@
  * Registers, throughout the trampoline:
  *	%rbx	physical address of the jump page
  *	%rbp	physical address of its struct kexec_jump_state
- *	others	scratch
  */
 #include <linux/kexec.h>
 #include <linux/linkage.h>
@@ -275,6 +274,7 @@ SYM_INNER_LABEL(kexec_jump_int3, SYM_L_GLOBAL)
 	movl	%eax, %ss
 	movl	%eax, %fs
 	movl	%eax, %gs
+	/* No IRET: an NMI that waits for it would find no handler. */
 	pushq	$KJ_PEER_CS
 	pushq	%r11
 	lretq

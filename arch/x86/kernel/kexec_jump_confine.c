@@ -5,12 +5,16 @@
 #define pr_fmt(fmt) "kexec_jump: " fmt
 
 #include <linux/init.h>
+#include <linux/kexec_jump.h>
 #include <linux/kexec_jump_arch.h>
+#include <linux/memblock.h>
 #include <linux/memory_hotplug.h>
 
 #include <asm/cmdline.h>
 #include <asm/e820/api.h>
 #include <asm/setup.h>
+
+static bool confined __initdata;
 
 /* What lies between the pieces of the window is no RAM of this kernel. */
 static void __init take_away(u64 start, u64 end)
@@ -39,6 +43,7 @@ void __init kexec_jump_confine_memory(void)
 	header = kexec_jump_find_preserved(length > 0 && length < sizeof(word) ? word : NULL);
 	if (!header)
 		return;
+	confined = true;
 	for (i = 0; i < header->nr_ranges; i++) {
 		take_away(covered_to, header->window[i].start);
 		covered_to = header->window[i].end;
@@ -54,4 +59,17 @@ void __init kexec_jump_confine_memory(void)
 	for (i = 0; i < header->nr_ranges; i++)
 		pr_info("window: [mem %#018llx-%#018llx]\n",
 			header->window[i].start, header->window[i].end - 1);
+}
+
+/**
+ * kexec_jump_confine_hotplug - there will be no other memory than the window
+ *
+ * Called by setup_arch() when the firmware has said (ACPI's SRAT) where memory may be
+ * added later: none is, and for what would lie above 4 GB bounce buffers would take most
+ * of the window.
+ */
+void __init kexec_jump_confine_hotplug(void)
+{
+	if (confined)
+		max_possible_pfn = max_pfn;
 }

@@ -121,6 +121,23 @@ bool kexec_jump_may_add_memory(u64 start, u64 size)
 }
 
 /**
+ * kexec_jump_may_eject - may hardware be ejected?
+ * @name:	of the device
+ *
+ * Process context. A memory module, or whatever else the firmware or a hypervisor wants
+ * back, is the preserved kernel's, which is not asked while it is away.
+ *
+ * Return: false, with a message, in a kernel that was jumped to.
+ */
+bool kexec_jump_may_eject(const char *name)
+{
+	if (!preserved_header_valid)
+		return true;
+	pr_warn("%s is not ejected: the preserved kernel may use it\n", name);
+	return false;
+}
+
+/**
  * kexec_jump_preserved_kernel - the kernel that jumped to this one
  *
  * Return: its header as it was at boot, or NULL if there is none.
