@@ -1127,6 +1127,10 @@ def next_boot(built):
     ({"words": "kjump.restore=/dev/zero kjump.restore=/dev/null"}, None),
     ({"words": '"kjump.restore=PARTLABEL=to hibernate"'}, None),
     ({"initrd": ""}, "has no initramfs"),
+    # Where the root file system is elsewhere, initramfs-tools goes another way.
+    ({"words": "kjump.restore boot=nfs"}, r"6.12.117 does not boot from a local disk \(boot=nfs\)"),
+    ({"words": "kjump.restore root=/dev/nfs nfsroot=10.0.0.1:/srv"}, r"\(root=/dev/nfs\)"),
+    ({"words": "kjump.restore boot=live"}, r"\(boot=live\)"), ({"words": "kjump.restore boot=local"}, None),
     ({"words": "", "env": "saved_entry=1\nnext_entry=\n####"}, "does not have kjump.restore=/dev/null"),
     # Another one is the default: by number, identifier, title; remembered; asked for once.
     ({"words": "", "default": "1>0"}, None),
@@ -1234,6 +1238,9 @@ fi
     # What is used, or was never finished, does not hide another one.
     ("kjump.restore=/dev/a", 5, "used", 3, "used", ["10 /dev/a", "0"]),
     ("kjump.restore=/dev/a", 5, "used", 5, "complete", ["10 /dev/a", "0", "0 /dev/a"]),
+    # The name is that of something else now: what is in use, a reader without a card.
+    ("kjump.restore=/dev/a", 4, "used", 5, "complete", ["10 /dev/a", "0", "0 /dev/a"]),
+    ("kjump.restore=/dev/a", 1, "used", 5, "complete", ["10 /dev/a", "0", "0 /dev/a"]),
     # One that is refused here, and one that this kernel could not load.
     ("kjump.restore=/dev/a", 5, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore=/dev/a", 4, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),

@@ -12,7 +12,7 @@ struct place {
 	uint64_t offset, length;	/* on its device, bytes, whole blocks of 4096 */
 };
 
-#define PLACES_MAX	8u
+#define PLACES_MAX	256u
 
 struct marks {
 	struct place list[PLACES_MAX];

@@ -90,6 +90,22 @@ static int check_words(const char *words, const char *device, const char *name, 
 	return rc;
 }
 
+/* What initramfs-tools runs on its way to a root file system elsewhere is not kjump's. */
+static int check_root(const char *words, const char *what)
+{
+	char *boot = command_line_value(words, "boot="), *root = command_line_value(words, "root=");
+	bool nfs = root && !strcmp(root, "/dev/nfs");
+	int rc = KJ_OK;
+
+	if (nfs || (boot && *boot && strcmp(boot, "local")))
+		rc = fail(KJ_REFUSED,
+			  "%s does not boot from a local disk (%s%s): its initramfs does not look for what was saved, and would not resume this system; --any-boot, if yours does",
+			  what, nfs ? "root=" : "boot=", nfs ? root : boot);
+	free(root);
+	free(boot);
+	return rc;
+}
+
 static int check_entry(const char *boot, const struct boot_entry *entry, const char *device,
 		       uint64_t *bytes)
 {
@@ -102,6 +118,8 @@ static int check_entry(const char *boot, const struct boot_entry *entry, const c
 			    "the next boot starts %s, by %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP), or another version of it, and would not resume this system; remove it, or have another one started, or --any-boot",
 			    name, boot);
 	rc = check_words(entry->words, device, name, boot);
+	if (!rc)
+		rc = check_root(entry->words, name);
 	if (rc)
 		return rc;
 	if (!entry->initrds)
@@ -139,8 +157,10 @@ int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 	if (known)
 		rc = check_entry(boot, &entry, device, bytes);
 	/* A grub.cfg may be left over from before another boot loader; GRUB itself says so. */
-	if (own && (!known || (!rc && !command_line_has(own, "BOOT_IMAGE="))))
+	if (own && (!known || (!rc && !command_line_has(own, "BOOT_IMAGE=")))) {
 		judge_by(own, device);
+		rc = check_root(own, "the next boot, if it is like this one,");
+	}
 	boot_entry_free(&entry);
 	free(own);
 	free(env);
