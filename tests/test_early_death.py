@@ -4,6 +4,7 @@ import errno
 import struct
 
 import pytest
+from kjlab.util import BUILD
 
 from jumps import MB, at_work, dmesg, load_kernel, load_way_back, sysfs
 
@@ -13,22 +14,67 @@ PAGE, MAGIC = 4096, b"KEXECJMP"
 VERSION, ENTRY, NR_RANGES = 8, 32, 48
 
 
-def jump_page(g):
-    """Physical address of the jump page of the kernel that runs, with an image loaded."""
+def memory(g):
     dump = g.dir / "memory"
     g.monitor(f"pmemsave 0 {512 * MB} \"{dump}\"")
-    data, at, found = dump.read_bytes(), -1, []
+    return dump.read_bytes()
+
+
+def pages_with(data, beginning):
+    at = -1
+    while (at := data.find(beginning, at + 1)) >= 0:
+        if at % PAGE == 0:
+            yield at
+
+
+def jump_page(g, data):
+    """Physical address of the jump page of the kernel that runs, with an image loaded."""
+    found = []
     window = int(sysfs(g, "image_window").splitlines()[-1].split("-")[1], 0) + 1
-    while (at := data.find(MAGIC, at + 1)) >= 0:
-        if at % PAGE:
-            continue
+    for at in pages_with(data, MAGIC):
         (entry,) = struct.unpack_from("<Q", data, at + ENTRY)
         (nr,) = struct.unpack_from("<I", data, at + NR_RANGES)
         ends = [struct.unpack_from("<Q", data, at + 56 + 16 * i + 8)[0] for i in range(min(nr, 32))]
         if entry // PAGE == at // PAGE and ends and ends[-1] == window and at >= window:
             found.append(at)
-    assert found, "no jump page"
-    return found
+    assert len(found) == 1, "no jump page, or several"
+    return found[0]
+
+
+def write_first(variant, kernel, address, value):
+    """The first page of a kernel that begins by writing a byte to physical memory: (offset, words).
+
+    Documentation/arch/x86/boot.rst: it is entered at 0 in 32 bits, at 0x200 in 64 bits.
+    """
+    first = bytearray(kernel)
+    if variant == "x86_64":
+        # What is there (cld, cli, xor %eax,%eax, mov %eax,%ds) is done where 32 bits would begin.
+        assert first[0x200:0x206] == bytes.fromhex("fcfa31c08ed8")
+        stub = b"\xc6\x04\x25" + struct.pack("<IB", address, value) + first[0x200:0x206]
+        stub += b"\xe9" + struct.pack("<i", 0x206 - (0x100 + len(stub) + 5))
+        first[0x100:0x100 + len(stub)] = stub
+        first[0x200:0x206] = b"\xe9" + struct.pack("<i", 0x100 - 0x205) + b"\x90"
+    else:
+        # cld, cli, lea ...,%esp: kexec left it so, with a stack.
+        assert first[:4] == bytes.fromhex("fcfa8da6")
+        first[:8] = b"\xc6\x05" + struct.pack("<IB", address, value) + b"\x90"
+    return [(i, *struct.unpack_from("<I", first, i)) for i in range(0, PAGE, 4) if first[i:i + 4] != kernel[i:i + 4]]
+
+
+def damage_as_it_starts(g, variant, offset, value):
+    """Have the peer damage the jump page, before it reads it: what was written earlier is mended at the jump."""
+    image = (BUILD / variant / "bzImage").read_bytes()
+    begins = (image[0x1f1] + 1) * 512
+    first = image[begins:begins + PAGE]
+    # Of pages of the file none is left.
+    g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
+    data = memory(g)
+    words = write_first(variant, first, jump_page(g, data) + offset, value)
+    loaded = list(pages_with(data, first))
+    assert loaded
+    for at in loaded:
+        for i, word in words:
+            g.run(f"physmem {at + i:#x} {word:#x}").check()
 
 
 def told(g, why):
@@ -52,9 +98,7 @@ def test_window_unknown(boot, variant, offset, value, why):
     g = boot(variant, smp=2)
     with at_work(g) as work:
         load_kernel(g)
-        for at in jump_page(g):
-            g.run(f"printf '\\{value:03o}' | dd of=/dev/mem bs=1 seek={at + offset} conv=notrunc 2>/dev/null"
-                  ).check()
+        damage_as_it_starts(g, variant, offset, value)
         g.jump(f"kjreboot >{RESULT}", to="A")
         told(g, why)
         work.check()

@@ -34,8 +34,8 @@ def files(suffix, owned=True, touched=True):
 
 def for_variant(sources, variant):
     """Sources of x86 that this variant compiles."""
-    # There is no memory hotplug on i386.
-    others = ("_32.",) if variant == "x86_64" else ("_64.", "memory_hotplug.")
+    # There are no memory hotplug and no kexec_file_load on i386.
+    others = ("_32.",) if variant == "x86_64" else ("_64.", "memory_hotplug.", "kexec_file.")
     return [f for f in sources if not any(other in f for other in others)]
 
 

@@ -22,4 +22,21 @@ struct marks {
 /* Of what is on @path, @type as libblkid calls it. */
 void marks_find(const char *path, const char *type, struct marks *marks);
 
+/* --- for those that know one kind of file system --------------------------- */
+
+#define MARK_SECTOR	512u
+/* What a disk of large sectors can be asked for. */
+#define MARK_BLOCK	4096u
+/* Of tables of the smaller file systems. */
+#define MARK_TABLE_MAX	(32 * MB)
+
+/* A place, made whole blocks; one that goes on where the last one ends is part of that. */
+void mark_add(struct marks *m, uint64_t offset, uint64_t length);
+bool mark_read(int fd, void *buf, size_t length, uint64_t offset);
+uint64_t mark_number(const uint8_t *at, unsigned int bytes, bool big);
+
+void marks_fat(int fd, struct marks *m);
+void marks_exfat(int fd, struct marks *m);
+void marks_ntfs(int fd, struct marks *m);
+
 #endif
