@@ -3,13 +3,17 @@
 import gzip
 import re
 import shutil
+import struct
 import subprocess
+import zlib
 
 from kjlab.initramfs import cpio
 from kjlab.util import BUILD
 
-from images import BAD_IMAGE, DEVICE, boot_fresh, hibernate
+from images import BAD_IMAGE, DEVICE, OK, REFUSED, boot_fresh, hibernate
+from jumps import sysfs
 from test_disk_identities import disks
+from test_kjump_verbs import returns
 
 # How each is made, its size in MB, and how it is mounted so that nothing is written.
 KINDS = {
@@ -57,6 +61,21 @@ def write_by_ntfs_3g(disk, copy):
         f.write(copy.read_bytes())
 
 
+def lvm_label(disk):
+    """What makes libblkid take it for LVM's: the second sector, with a checksum."""
+    label = b"LVM2 001" + b"u" * 32 + struct.pack("<Q", SECTORS * 512)
+    label = (struct.pack("<I", 32) + label).ljust(492, b"\0")
+    crc = zlib.crc32(label, 0xf597a6cf ^ 0xffffffff) ^ 0xffffffff
+    with open(disk, "r+b") as f:
+        f.seek(512)
+        f.write(b"LABELONE" + struct.pack("<QI", 1, crc) + label)
+
+
+def partition(disk, first):
+    """A partition table of one partition."""
+    subprocess.run(["/sbin/sfdisk", "-q", disk], input=f"start={first}, size={SECTORS}", text=True, check=True)
+
+
 class Mounts:
     """How the file systems are mounted: as it is usual, and so that nothing is written."""
 
@@ -71,7 +90,7 @@ class Mounts:
 
 def test_each_kind(boot, tmp_path):
     # The last two are an XFS and its log.
-    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4 + [320, 96]
+    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4 + [64, 320, 96]
     qemu_args, files = [], []
     for n, size in enumerate(sizes):
         qemu_args += disks(tmp_path, f"serial{n}", size=size, first=n)
@@ -82,7 +101,10 @@ def test_each_kind(boot, tmp_path):
     # The first disk after DEVICE's is vdd, as Guest() has the others.
     names = [f"/dev/vd{chr(ord('d') + n)}" for n in range(len(sizes))]
     devices = dict(zip(KINDS, names)) | {"linear": "/dev/dm-0", "crypt": "/dev/dm-1", "mirror": "/dev/md0"}
-    linear, crypt, *mirror, devices["xfslog"], log = names[len(KINDS):]
+    linear, crypt, *mirror, table, devices["xfslog"], log = names[len(KINDS):]
+    devices["part"] = f"{table}1"
+    lvm_label(files[names.index(linear)])
+    partition(files[names.index(table)], 2048)
     mounts = Mounts(log)
     append = device_mapper(linear, crypt)
     initrd = with_modules(BUILD / "x86_64/initramfs.img", tmp_path / "initramfs.img")
@@ -91,7 +113,7 @@ def test_each_kind(boot, tmp_path):
     insert_modules(g)
     g.run(f"mirror {' '.join(mirror)}").check()
     for name, device in devices.items():
-        if name in STACKED:
+        if name in (*STACKED, "part"):
             g.run(f"mke2fs {device} >/dev/null 2>&1").check()
         g.run(f"mkdir -p /mnt/{name}; {mounts.command(name, device, f'/mnt/{name}')}; "
               f"cd /mnt/{name} && echo A >file && mkdir -p d/sub e && echo A >d/sub/a; cd /; sync").check()
@@ -108,15 +130,55 @@ def test_each_kind(boot, tmp_path):
         c.run("umount /mnt/x").check()
     c.run(f"kjump restore --check {DEVICE}").check()
     changed = []
+
+    def seen(what):
+        changed.append(what)
+        r = c.run(f"kjump restore --check {DEVICE}")
+        assert r.rc == BAD_IMAGE and "changed since" in r.out, (what, r)
+        told = re.findall(r"(/dev/\S+ \([^)]+\))", r.out)
+        assert sorted(told) == sorted(changed), (what, r.out)
+
+    # Volumes are moved, and a partition, without a byte of a file system.
+    c.run(f"printf x | dd of={linear} bs=1 seek=8192 conv=notrunc 2>/dev/null; sync").check()
+    seen(f"{linear} (where LVM has its volumes)")
+    c.run(f"printf 'd\\nn\\np\\n1\\n4096\\n\\nw\\n' | fdisk -u {table} >/dev/null; sync; "
+          f"[ $(cat /sys/class/block/{devices.pop('part')[5:]}/start) = 4096 ]").check()
+    seen(f"{table} (its partition table)")
     for name, device in devices.items():
         # Somebody mounts it, changes something, and goes.
         if name == "ntfs3":
             write_by_ntfs_3g(files[names.index(device)], tmp_path / "copy")
         else:
             c.run(f"{mounts.command(name, device, '/mnt/x')} && {CHANGES.get(name, WRITE)} && umount /mnt/x").check()
-        changed.append(f"{device} (mounted on /mnt/{name})")
-        r = c.run(f"kjump restore --check {DEVICE}")
-        assert r.rc == BAD_IMAGE and "changed since" in r.out, (name, r)
-        told = re.findall(r"(/dev/\S+ \(mounted on /mnt/\w+\))", r.out)
-        assert sorted(told) == sorted(changed), (name, r.out)
+        seen(f"{device} (mounted on /mnt/{name})")
     c.power_off()
+
+
+def test_what_shows_no_change(boot, tmp_path):
+    """A file system in stripes, and a cache that writes to its parts as soon as it is set up."""
+    one, two, origin, cache = (f"/dev/vd{c}" for c in "defg")
+    initrd = with_modules(BUILD / "x86_64/initramfs.img", tmp_path / "initramfs.img")
+    g = boot("x86_64", smp=2, memory="384M", initrd=initrd, blank=400, net=False, workdir=tmp_path,
+             qemu_args=disks(tmp_path, "one", "two", "origin", "cache", size=64),
+             append=f'dm-mod.create="stripes,,,rw,0 {2 * SECTORS} striped 2 128 {one} 0 {two} 0"')
+    insert_modules(g)
+    try_it = f"kjump hibernate --dry-run {DEVICE}"
+    returns(g, try_it, OK)
+    stripes = r"/dev/dm-0 \(mounted on /mnt/x\)"
+    g.run("mkdir /mnt/x; mke2fs /dev/dm-0 >/dev/null 2>&1; mount /dev/dm-0 /mnt/x").check()
+    for command in try_it, f"kjump hibernate {DEVICE}":
+        returns(g, command, REFUSED, f"nobody would notice changes of {stripes} before .* --ignore-unguarded")
+    assert sysfs(g, "jumps") == "0" and sysfs(g, "image_entry") == "0x0"
+    returns(g, f"{try_it} --ignore-unguarded", OK, f"changes .* would not be noticed: {stripes}")
+    returns(g, f"echo ignore-unguarded=yes >/tmp/conf; KJUMP_CONF=/tmp/conf {try_it}", OK, "could be saved")
+    # By hand, too.
+    g.run("kjump load", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    returns(g, f"kjump save {DEVICE}", REFUSED, f"nobody would notice changes of {stripes} before")
+    returns(g, f"kjump save --ignore-unguarded {DEVICE}", OK)
+    g.jump("kjump back", to="A")
+    g.run("mount -o remount,ro /mnt/x").check()
+    returns(g, try_it, OK)
+    # Whether or not anything is mounted.
+    g.run(f"umount /mnt/x; mapped cached {SECTORS} writecache 's {origin} {cache} 4096 0'").check()
+    returns(g, try_it, REFUSED, r"changes of /dev/dm-1 \(writecache, whose parts change at each boot\) before")

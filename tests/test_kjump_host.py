@@ -1114,6 +1114,9 @@ def next_boot(built):
 @pytest.mark.parametrize("what,says", [
     ({}, None),
     ({"words": "kjump.restore"}, None),
+    # Nobody would set that up.
+    ({"words": "kjump.restore", "device": "/dev/mapper/vg-lv"}, "has kjump.restore without a name, would not set up /dev/mapper/vg-lv"),
+    ({"words": "kjump.restore=/dev/vg/lv", "device": "/dev/mapper/vg-lv"}, None),
     ({"folder": ""}, None),
     # Others have the option, too, and theirs does not resume anything.
     ({"kernel": 0}, r"vmlinuz-6.12.117, by \S+/grub/grub.cfg: it has no kexec jump"),
@@ -1155,14 +1158,14 @@ def next_boot(built):
 def test_next_boot(next_boot, tmp_path, what, says):
     """A system is not saved for a boot that will not resume it."""
     (tmp_path / "grub").mkdir()
-    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "env")})
+    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "env", "device")})
     (tmp_path / "grub/grub.cfg").write_text(cfg)
     if "env" in what:
         (tmp_path / "grub/grubenv").write_text("# GRUB Environment Block\n" + what["env"])
     version = what.get("kernel", 1)
     if version is not None:
         (tmp_path / "vmlinuz-6.12.117").write_bytes(kernel_file(version))
-    p = subprocess.run([next_boot, tmp_path, "/dev/null"], capture_output=True, text=True)
+    p = subprocess.run([next_boot, tmp_path, what.get("device", "/dev/null")], capture_output=True, text=True)
     assert p.returncode == (REFUSED if says else OK), p
     if says:
         assert re.search(says, p.stdout) and "--any-boot" in p.stdout and "must have" not in p.stdout, p
@@ -1241,6 +1244,10 @@ fi
     # The name is that of something else now: what is in use, a reader without a card.
     ("kjump.restore=/dev/a", 4, "used", 5, "complete", ["10 /dev/a", "0", "0 /dev/a"]),
     ("kjump.restore=/dev/a", 1, "used", 5, "complete", ["10 /dev/a", "0", "0 /dev/a"]),
+    # Nobody can look at a volume that is not there, whatever its name.
+    ("kjump.restore=/dev/mapper/vg-lv", 1, "", 3, "used", ["10 /dev/mapper/vg-lv", "0", "0 /dev/mapper/vg-lv"]),
+    ("kjump.restore=/dev/vg/lv", 3, "", 3, "used", ["10 /dev/vg/lv", "0", "0 /dev/vg/lv"]),
+    ("kjump.restore=/dev/disk/by-id/x", 3, "", 3, "used", ["10 /dev/disk/by-id/x", "0"]),
     # One that is refused here, and one that this kernel could not load.
     ("kjump.restore=/dev/a", 5, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore=/dev/a", 4, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
@@ -1261,6 +1268,27 @@ def test_boot_script(tmp_path, words, here, state, elsewhere, others, calls):
     assert re.findall("^restore --wait=(.*)$", called, re.M) == calls and p.stderr == "", p
     assert p.returncode == (-signal.SIGTERM if len(calls) == 3 else 0), p
     assert ("is no number of seconds, taking 30" in p.stdout) == ("5m" in words), p
+
+
+@pytest.mark.parametrize("words,volumes", [
+    ("quiet kjump.restore=/dev/mapper/vg-lv", ["vg/lv"]),
+    ("kjump.restore=/dev/mapper/my--vg-to--hibernate", ["my-vg/to-hibernate"]),
+    ('"kjump.restore=/dev/vg/lv" root=/dev/mapper/vg-root', ["vg/lv"]),
+    ("kjump.restore=/dev/mapper/crypt", []), ("kjump.restore", []), ("kjump.restore=/dev/disk/by-id/x", []),
+    ("kjump.restore=/dev/sda3", []), ("kjump.restore=PARTUUID=12-34", []),
+])
+def test_volumes_of_the_initramfs(tmp_path, words, volumes):
+    """The one that is named is set up before kjump looks for an image, whichever of its names that is."""
+    script = (SOURCE / "initramfs/premount").read_text()
+    for path, name in ("/proc/cmdline", "cmdline"), ("/sbin/lvm", "lvm"):
+        script = script.replace(path, str(tmp_path / name))
+    (tmp_path / "cmdline").write_text(words + "\n")
+    for name in "lvm", "kjump-boot":
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/calls\n')
+        (tmp_path / name).chmod(0o755)
+    subprocess.run(["sh", "-c", script], check=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOT": ""})
+    called = (tmp_path / "calls").read_text().splitlines()
+    assert called == [f"lvm lvchange -q -ay -y --sysinit {v}" for v in volumes] + ["kjump-boot "]
 
 
 # --- arguments, help, manual --------------------------------------------------

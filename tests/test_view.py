@@ -16,6 +16,7 @@ from jumps import (JUMP, MB, dmesg, end_frames, iomem, jump_back_entry, load_ker
 
 VIEW = "/proc/kexec_jump_vmcore"
 CAP_SYS_RAWIO = 17
+CAP_SYS_BOOT = 22
 PAGE = 4096
 SIZE = 256                      # MB of memory
 LISTS = 1024                    # where on the disk other things begin, behind all memory that a guest here has
@@ -267,6 +268,10 @@ def test_whole_system(boot, variant):
     # A program's memory would be freed; shared memory is as good as the view.
     r = g.run(f"without {CAP_SYS_RAWIO} sh -c 'cat /sys/kernel/kexec_jump/shared'")
     assert r.rc, r
+    for name in "jump_back_entry", "confined_to", "image_entry", "image_window", "held", "peer":
+        r = g.run(f"without {CAP_SYS_BOOT} cat /sys/kernel/kexec_jump/{name}")
+        assert r.rc and "Operation not permitted" in r.out, r
+    g.run(f"without {CAP_SYS_BOOT} cat /sys/kernel/kexec_jump/last /sys/kernel/kexec_jump/peers").check()
     load_way_back(g)
     g.jump("kjreboot", to="A")
 

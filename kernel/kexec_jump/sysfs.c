@@ -162,6 +162,9 @@ static ssize_t show_locked(struct kobject *kobj, struct kobj_attribute *attr,
 {
 	ssize_t len;
 
+	/* Who may not jump, as root of a container, has no use for addresses. */
+	if (!(attr->attr.mode & 0004) && !capable(CAP_SYS_BOOT))
+		return -EPERM;
 	mutex_lock(&kexec_jump_lock);
 	len = container_of(attr, struct jump_attribute, attr)->show_value(buf);
 	mutex_unlock(&kexec_jump_lock);

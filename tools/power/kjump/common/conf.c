@@ -45,6 +45,10 @@ static int set(struct conf *conf, const char *key, const char *value)
 		}
 	if (!strcmp(key, "window"))
 		return parse_size(value, &conf->window) ? 0 : -1;
+	if (!strcmp(key, "ignore-unguarded")) {
+		conf->any_unguarded = !strcmp(value, "yes");
+		return conf->any_unguarded || !strcmp(value, "no") ? 0 : -1;
+	}
 	if (!strcmp(key, "compress"))
 		return image_algorithm(value, &conf->compress) ? 0 : -1;
 	return -1;

@@ -14,6 +14,7 @@ struct conf {
 	char *kexec;
 	uint64_t window;		/* 0: what the peer needs */
 	uint32_t compress;		/* enum image_algorithm */
+	bool any_unguarded;		/* --ignore-unguarded */
 };
 
 /* Defaults, and what /etc/kjump.conf ($KJUMP_CONF) says. */

@@ -76,7 +76,7 @@ static bool parse_line(char *line, struct noted *n)
 		return false;
 	n->name = xasprintf("%s", name);
 	n->guard = (unsigned int)strtoul(guard, &end, 10);
-	if (*end || n->guard > GUARDED_SAMPLES)
+	if (*end || n->guard > GUARDED_ALONG)
 		return false;
 	n->writes = !strcmp(writes, "1");
 	n->seen = !strcmp(seen, "1");
@@ -304,6 +304,24 @@ static enum state hash_of(const struct here *h, const struct noted *n, uint64_t 
 	return found;
 }
 
+int disks_check_guards(const struct disks *d, bool any_unguarded)
+{
+	char *names = NULL;
+	int rc = KJ_OK;
+
+	for (unsigned int i = 0; i < d->count; i++)
+		if (d->list[i].guard == UNGUARDED && d->list[i].writes)
+			add_listed(&names, ", ", d->list[i].name);
+	if (names && any_unguarded)
+		step("changes before the system is resumed would not be noticed: %s", names);
+	else if (names)
+		rc = fail(KJ_REFUSED,
+			  "nobody would notice changes of %s before the system is resumed, and it would damage what is there then: unmount or stop it, or have it read-only; --ignore-unguarded saves the system all the same",
+			  names);
+	free(names);
+	return rc;
+}
+
 int disks_look(struct disks *d, bool any_missing)
 {
 	char *unseen = NULL;
@@ -375,7 +393,8 @@ int disks_compare(const struct disks *d, const char *image, double wait, bool an
 			enum state state = d->list[i].seen ?
 				state_of(&h, &d->list[i], any_missing) : AS_IT_WAS;
 
-			if (state == AS_IT_WAS || ignored[state])
+			if (state == AS_IT_WAS || ignored[state] ||
+			    (state != CHANGED && d->list[i].guard == GUARDED_ALONG))
 				continue;
 			/* Nothing can be lost that it only reads. */
 			if (state == MISSING && !d->list[i].writes)

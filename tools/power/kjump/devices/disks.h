@@ -17,6 +17,7 @@ enum guard {
 	UNGUARDED,			/* not at all: they are all of it */
 	GUARDED,			/* each byte counts */
 	GUARDED_SAMPLES,		/* some of their bytes are looked at */
+	GUARDED_ALONG,			/* with others of the list: it is missing if they are */
 };
 
 /* Something in use: a file system, swap space, a device that is written to. */
@@ -46,6 +47,8 @@ bool disks_parse(const char *text, struct disks *d);
  * the places that show it; @busy: all pieces of disks in use, whatever they are part of.
  */
 int disks_in_use(struct disks *to_guard, struct disks *busy);
+/* KJ_REFUSED, with the names, if changes of what its system writes to would not be noticed. */
+int disks_check_guards(const struct disks *to_guard, bool any_unguarded);
 /*
  * The device that a piece of a disk is on, a partition if there is one, and how many bytes
  * into it. False if its disk is not there, or cannot be told from another one.

@@ -69,22 +69,41 @@ struct dm_ioctl *dm_table(dev_t dev)
 	return status(dev, DM_STATUS_TABLE_FLAG | DM_SECURE_DATA_FLAG);
 }
 
-bool dm_encrypts(dev_t dev)
+/* The first of @types that any of it is; NULL if none, or if that cannot be read. */
+static const char *any_of(dev_t dev, const char * const *types, unsigned int count)
 {
-	/* Not the table, which has the key. */
+	/* Not the table, which may have a key; nothing is written to have a newer status. */
 	struct dm_ioctl *io = dm_is(dev) ? status(dev, DM_NOFLUSH_FLAG) : NULL;
+	const char *found = NULL;
 	uint32_t next = 0;
-	bool encrypts = false;
 
-	for (uint32_t i = 0; io && i < io->target_count; i++) {
+	for (uint32_t i = 0; io && !found && i < io->target_count; i++) {
 		const struct dm_target_spec *spec =
 			(const void *)((const char *)io + io->data_start + next);
 
-		encrypts |= !strcmp(spec->target_type, "crypt");
+		for (unsigned int j = 0; !found && j < count; j++)
+			if (!strcmp(spec->target_type, types[j]))
+				found = types[j];
 		next = spec->next;
 	}
 	free(io);
-	return encrypts;
+	return found;
+}
+
+bool dm_encrypts(dev_t dev)
+{
+	static const char * const types[] = { "crypt" };
+
+	return any_of(dev, types, ARRAY_SIZE(types));
+}
+
+const char *dm_restless(dev_t dev)
+{
+	static const char * const types[] = {
+		"cache", "writecache", "era", "vdo", "snapshot-merge", "clone",
+	};
+
+	return any_of(dev, types, ARRAY_SIZE(types));
 }
 
 /* The pieces, each as the kernel reads it: header, parameters, to a multiple of 8 bytes. */

@@ -22,6 +22,8 @@ struct dm_piece {
 bool dm_is(dev_t dev);
 /* Whether any of it is encrypted; false if that cannot be read. */
 bool dm_encrypts(dev_t dev);
+/* The target of it that writes to what is below as soon as it is set up; NULL if none does. */
+const char *dm_restless(dev_t dev);
 /*
  * All pieces of @dev as the kernel has them (struct dm_target_spec, each followed by its
  * parameters, which may have keys, at data_start); NULL if they cannot be read. To be freed.

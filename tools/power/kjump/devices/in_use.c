@@ -2,6 +2,7 @@
 /* What this kernel uses, for its peer and for who resumes it. See disks.h. */
 #include "devices/device.h"
 #include "devices/disks.h"
+#include "devices/dm.h"
 #include "devices/map.h"
 #include "devices/marks.h"
 #include "devices/users.h"
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* --- one after another -------------------------------------------------- */
@@ -65,7 +67,24 @@ static uint64_t length_of(dev_t dev)
 	return length;
 }
 
+static uint64_t sector_size(dev_t dev)
+{
+	char *path = xasprintf("/sys/dev/block/%u:%u/queue/logical_block_size", major(dev),
+			       minor(dev));
+	char *text = read_text(path);
+	uint64_t size = text ? strtoull(text, NULL, 10) : 0;
+
+	free(text);
+	free(path);
+	return size ? size : 512;
+}
+
 /* --- to guard ----------------------------------------------------------- */
+
+/* After two sectors (UEFI 5.3.2). */
+#define GPT_ENTRIES	(16 * KB)
+/* What LVM and LUKS have before their data, or most of it. */
+#define HEADER_MAX	(1024 * KB)
 
 static void clear_pieces(struct noted *n)
 {
@@ -93,8 +112,11 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 		clear_pieces(n);
 		/* That it is there can be seen, at least. */
 		mapped = map_to_disks(user->dev, 0, length_of(user->dev), add_piece, n);
-		if (!mapped) {
+		if (!mapped)
 			clear_pieces(n);
+		if (device_in_memory(user->dev)) {
+			n->guard = GUARDED_ALONG;
+		} else if (!mapped) {
 			map_to_hardware(user->dev, add_piece, n);
 		} else if (type && !strcmp(type, "swap")) {
 			/* Pages may be anywhere, and nothing else shows that there are some. */
@@ -103,6 +125,58 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 	}
 	free(type);
 	free(path);
+}
+
+/* How others of the list are laid out: where one was before it was moved, it still seems to be. */
+static void guard_layout(struct disks *d, const struct user *user)
+{
+	static const struct {
+		const char *type, *what;
+	} kinds[] = {
+		{ "LVM2_member", "where LVM has its volumes" },
+		{ "crypto_LUKS", "its LUKS header" },
+	};
+	char *path = device_path(user->dev), *type = path ? type_of(path) : NULL;
+	uint64_t length = user->whole ? 2 * sector_size(user->dev) + GPT_ENTRIES : HEADER_MAX;
+	const char *what = user->whole ? "its partition table" : NULL;
+	struct noted *n;
+
+	for (unsigned int i = 0; !what && type && i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(type, kinds[i].type))
+			what = kinds[i].what;
+	if (what) {
+		n = add_noted(d, path, what);
+		n->guard = GUARDED_ALONG;
+		if (!map_to_disks(user->dev, 0, length, add_piece, n))
+			clear_pieces(n);
+	}
+	free(type);
+	free(path);
+}
+
+/*
+ * What writes to its parts as soon as it is set up, as an initramfs does before it resumes:
+ * its system would go on with what it knows of them, and damage them.
+ */
+static int add_restless(void *ctx, const char *path)
+{
+	struct disks *d = ctx;
+	const char *kind;
+	struct noted *n;
+	struct stat st;
+	char *what;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode))
+		return 0;
+	kind = !strncmp(path, "/dev/bcache", 11) ? "bcache" : dm_restless(st.st_rdev);
+	if (!kind)
+		return 0;
+	what = xasprintf("%s, whose parts change at each boot", kind);
+	n = add_noted(d, path, what);
+	n->writes = true;
+	map_to_hardware(st.st_rdev, add_piece, n);
+	free(what);
+	return 0;
 }
 
 static void guard_all(struct disks *d, const struct users *users)
@@ -119,6 +193,9 @@ static void guard_all(struct disks *d, const struct users *users)
 		if (!again)
 			guard(d, &users->list[i], writes);
 	}
+	for (unsigned int i = users->direct; i < users->count; i++)
+		guard_layout(d, &users->list[i]);
+	device_for_each(add_restless, d);
 }
 
 /* --- busy --------------------------------------------------------------- */

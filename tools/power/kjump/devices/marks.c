@@ -19,7 +19,8 @@
 
 void mark_add(struct marks *m, uint64_t offset, uint64_t length)
 {
-	uint64_t first = offset / MARK_BLOCK * MARK_BLOCK, end = align_up(offset + length, MARK_BLOCK);
+	uint64_t first = offset / MARK_BLOCK * MARK_BLOCK;
+	uint64_t end = align_up(offset + length, MARK_BLOCK);
 	struct place *last = m->count ? &m->list[m->count - 1] : NULL;
 
 	if (last && length && first >= last->offset && first <= last->offset + last->length) {
@@ -157,7 +158,8 @@ static void f2fs(int fd, struct marks *m)
 	uint8_t super[MARK_SECTOR];
 	uint64_t checkpoint, block, segment;
 
-	if (!mark_read(fd, super, sizeof(super), 1024) || mark_number(super, 4, false) != 0xf2f52010)
+	if (!mark_read(fd, super, sizeof(super), 1024) ||
+	    mark_number(super, 4, false) != 0xf2f52010)
 		return;
 	if (mark_number(super + 16, 4, false) > 16 || mark_number(super + 20, 4, false) > 16)
 		return;

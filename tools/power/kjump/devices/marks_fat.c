@@ -177,7 +177,7 @@ void marks_exfat(int fd, struct marks *m)
 			continue;
 		length = mark_number(root + i + 24, 8, false);
 		mark_add(m, c.heap + (mark_number(root + i + 20, 4, false) - 2) * c.bytes,
-		    length < MARK_TABLE_MAX ? length : MARK_TABLE_MAX);
+			 length < MARK_TABLE_MAX ? length : MARK_TABLE_MAX);
 	}
 	if (!m->count)
 		return;

@@ -101,16 +101,12 @@ uint64_t memory_in_use(void)
 }
 
 /* The devices this kernel uses, as they are now, and the firmware. */
-static int add_devices(struct message *m, bool to_resume)
+static int add_devices(struct message *m)
 {
 	struct disks guarded, busy;
 	int rc = disks_in_use(&guarded, &busy);
 	char *text;
 
-	for (unsigned int i = 0; to_resume && i < guarded.count; i++)
-		if (guarded.list[i].guard == UNGUARDED && guarded.list[i].writes)
-			step("changes before the system is resumed would not be noticed: %s",
-			     guarded.list[i].name);
 	if (!rc) {
 		text = disks_text(&guarded);
 		message_add_text(m, "disks", text);
@@ -133,7 +129,7 @@ int peer_message(struct message *m, const char *action)
 	int rc;
 
 	message_init(&devices);
-	rc = add_devices(&devices, !strcmp(action, ACTION_HIBERNATE));
+	rc = add_devices(&devices);
 	message_init(m);
 	message_add(m, "action", "%s", action);
 	/* With some to spare: there may be more of them until the jump. */
@@ -169,7 +165,7 @@ int send_and_jump(struct message *m)
 {
 	const uint64_t room = m->room;
 	struct message none;
-	int rc = add_devices(m, false);
+	int rc = add_devices(m);
 
 	if (!rc)
 		rc = check_volume(m);

@@ -7,6 +7,7 @@
  */
 #include "resume/next_boot.h"
 #include "common/kjump.h"
+#include "devices/dm.h"
 #include "devices/names.h"
 #include "devices/users.h"
 #include "devices/volume.h"
@@ -72,6 +73,15 @@ static bool is_another(const char *from, const char *device)
 	return another;
 }
 
+/* An initramfs sets up no volume that neither holds the root file system nor is named. */
+static bool is_volume(const char *device)
+{
+	struct stat st;
+
+	return !strncmp(device, "/dev/mapper/", 12) ||
+		(!stat(device, &st) && S_ISBLK(st.st_mode) && dm_is(st.st_rdev));
+}
+
 /* Whether @words say that what is on @device is to be resumed. */
 static int check_words(const char *words, const char *device, const char *name, const char *boot)
 {
@@ -81,6 +91,10 @@ static int check_words(const char *words, const char *device, const char *name, 
 	if (!from && !command_line_has(words, "kjump.restore"))
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s by %s/grub/grub.cfg, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
+			  name, boot, device, device);
+	else if ((!from || !*from) && is_volume(device))
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore without a name, would not set up %s and not resume this system: kjump setup %s, or --any-boot",
 			  name, boot, device, device);
 	else if (from && *from && (!strcmp(from, "no") || is_another(from, device)))
 		rc = fail(KJ_REFUSED,

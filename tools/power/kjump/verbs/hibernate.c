@@ -3,6 +3,7 @@
 #include "common/cli.h"
 #include "common/machine.h"
 #include "devices/device.h"
+#include "devices/disks.h"
 #include "devices/names.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
@@ -29,12 +30,13 @@ static void disown(const char *device)
 
 enum {
 	OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT,
-	OPT_CLOSED
+	OPT_CLOSED,
+	OPT_UNGUARDED
 };
 
 static const char hibernate_help[] =
-	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--any-boot] [--closed]\n"
-	"                [--reboot] [--compress=lz4|zstd|none] [DEVICE]\n\n"
+	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--ignore-unguarded]\n"
+	"                [--any-boot] [--closed] [--reboot] [--compress=lz4|zstd|none] [DEVICE]\n\n"
 	"Save this system on DEVICE, a partition that nothing else uses (default: device=\n"
 	"in /etc/kjump.conf), and power off. At the next boot \"kjump restore\" in the\n"
 	"initramfs resumes it, and this command says so and ends. If it cannot be saved,\n"
@@ -44,6 +46,10 @@ static const char hibernate_help[] =
 	"  --ignore-missing\n"
 	"               although the peer does not find a disk that this system has in use:\n"
 	"               then nobody notices if it is changed before the system is resumed\n"
+	"  --ignore-unguarded\n"
+	"               although nothing would show changes of something that this system\n"
+	"               writes to, for example a file system on RAID 5 (or ignore-unguarded=yes\n"
+	"               in /etc/kjump.conf)\n"
 	"  --any-boot   although what GRUB starts next, unless you choose, resumes nothing\n"
 	"  --closed     although no initramfs opens what is encrypted and DEVICE is on\n"
 	"  --reboot     reboot instead of powering off\n"
@@ -60,6 +66,18 @@ static int check_peers(void)
 			  "what runs in peers that have a name would be lost: %s; end it there and unload them (kjump unload NAME)",
 			  names);
 	free(names);
+	return rc;
+}
+
+static int check_guards(bool any_unguarded)
+{
+	struct disks guarded, busy;
+	int rc = disks_in_use(&guarded, &busy);
+
+	if (!rc)
+		rc = disks_check_guards(&guarded, any_unguarded);
+	disks_free(&guarded);
+	disks_free(&busy);
 	return rc;
 }
 
@@ -93,6 +111,7 @@ int verb_hibernate(int argc, char **argv)
 		{ "reboot", no_argument, NULL, OPT_REBOOT },
 		{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
+		{ "ignore-unguarded", no_argument, NULL, OPT_UNGUARDED },
 		{ "any-boot", no_argument, NULL, OPT_ANY_BOOT },
 		{ "closed", no_argument, NULL, OPT_CLOSED },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
@@ -113,6 +132,8 @@ int verb_hibernate(int argc, char **argv)
 			force = true;
 		else if (c == OPT_MISSING)
 			missing = true;
+		else if (c == OPT_UNGUARDED)
+			conf.any_unguarded = true;
 		else if (c == OPT_ANY_BOOT)
 			any_boot = true;
 		else if (c == OPT_CLOSED)
@@ -146,6 +167,8 @@ int verb_hibernate(int argc, char **argv)
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "
 			  "boot with mem=4G, or use kjump snapshot");
+	if (!rc)
+		rc = check_guards(conf.any_unguarded);
 	if (!rc && !closed)
 		rc = next_boot_opens("/etc/crypttab", device);
 	if (!rc && !any_boot)

@@ -13,10 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_MISSING, OPT_COMPRESS };
+enum { OPT_FROM = OPT_FIRST, OPT_FORCE, OPT_MISSING, OPT_UNGUARDED, OPT_COMPRESS };
 
 static const char save_help[] =
-	"kjump save [--force] [--ignore-missing] [--compress=lz4|zstd|none] TARGET\n\n"
+	"kjump save [--force] [--ignore-missing] [--ignore-unguarded]\n"
+	"           [--compress=lz4|zstd|none] TARGET\n\n"
 	"In a kernel that was jumped to: save the kernel that jumped, an image of it,\n"
 	"to TARGET: a partition of its own, or a file. Then power off, and at the next\n"
 	"boot \"kjump restore\" resumes it. Or go back with \"kjump back\": then the image is\n"
@@ -25,6 +26,8 @@ static const char save_help[] =
 	"  --ignore-missing\n"
 	"               although this kernel does not find a disk that the other one has in\n"
 	"               use: then nobody notices if it is changed before that is resumed\n"
+	"  --ignore-unguarded\n"
+	"               although nothing would show changes of something that it writes to\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
 /* What the first kernel said of itself, if it did. */
@@ -93,6 +96,7 @@ int verb_save(int argc, char **argv)
 	static const struct option options[] = {
 		{ "force", no_argument, NULL, OPT_FORCE },
 		{ "ignore-missing", no_argument, NULL, OPT_MISSING },
+		{ "ignore-unguarded", no_argument, NULL, OPT_UNGUARDED },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ "from", required_argument, NULL, OPT_FROM },	/* for tests */
 		{ NULL }
@@ -114,6 +118,8 @@ int verb_save(int argc, char **argv)
 			force = true;
 		else if (c == OPT_MISSING)
 			told.any_missing = true;
+		else if (c == OPT_UNGUARDED)
+			conf.any_unguarded = true;
 		else if (c == OPT_FROM)
 			from = optarg;
 		else if (c == OPT_COMPRESS && !image_algorithm(optarg, &conf.compress))
@@ -139,6 +145,8 @@ int verb_save(int argc, char **argv)
 		rc = device_named(&target, NEED_NOT_EXIST);
 	if (!rc)
 		rc = device_check(target, told.busy, force);
+	if (!rc)
+		rc = disks_check_guards(&told.disks, conf.any_unguarded);
 	if (!rc && !(told.busy && text) && !strcmp(from, VMCORE))
 		rc = check_unknown(target, force);
 	if (!rc)
