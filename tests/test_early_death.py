@@ -6,7 +6,7 @@ import struct
 import pytest
 from kjlab.util import BUILD
 
-from jumps import MB, at_work, dmesg, load_kernel, load_way_back, sysfs
+from jumps import MB, at_work, dmesg, load_kernel, load_way_back, put_file, sysfs
 
 RESULT = "/tmp/result"
 PAGE, MAGIC = 4096, b"KEXECJMP"
@@ -42,7 +42,7 @@ def jump_page(g, data):
 
 
 def write_first(variant, kernel, address, value):
-    """The first page of a kernel that begins by writing a byte to physical memory: (offset, words).
+    """The first page of a kernel that begins by writing a byte to physical memory.
 
     Documentation/arch/x86/boot.rst: it is entered at 0 in 32 bits, at 0x200 in 64 bits.
     """
@@ -58,7 +58,7 @@ def write_first(variant, kernel, address, value):
         # cld, cli, lea ...,%esp: kexec left it so, with a stack.
         assert first[:4] == bytes.fromhex("fcfa8da6")
         first[:8] = b"\xc6\x05" + struct.pack("<IB", address, value) + b"\x90"
-    return [(i, *struct.unpack_from("<I", first, i)) for i in range(0, PAGE, 4) if first[i:i + 4] != kernel[i:i + 4]]
+    return bytes(first)
 
 
 def damage_as_it_starts(g, variant, offset, value):
@@ -69,12 +69,13 @@ def damage_as_it_starts(g, variant, offset, value):
     # Of pages of the file none is left.
     g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
     data = memory(g)
-    words = write_first(variant, first, jump_page(g, data) + offset, value)
+    changed = g.dir / "first"
+    changed.write_bytes(write_first(variant, first, jump_page(g, data) + offset, value))
+    put_file(g, changed, "/tmp/first")
     loaded = list(pages_with(data, first))
     assert loaded
     for at in loaded:
-        for i, word in words:
-            g.run(f"physmem {at + i:#x} {word:#x}").check()
+        g.run(f"dd if=/tmp/first of=/dev/mem bs={PAGE} seek={at // PAGE} conv=notrunc 2>/dev/null").check()
 
 
 def told(g, why):
