@@ -71,9 +71,9 @@ def lvm_label(disk):
         f.write(b"LABELONE" + struct.pack("<QI", 1, crc) + label)
 
 
-def partition(disk, first):
-    """A partition table of one partition."""
-    subprocess.run(["/sbin/sfdisk", "-q", disk], input=f"start={first}, size={SECTORS}", text=True, check=True)
+def logical_partition(disk):
+    """The fifth: the table's first block says nothing of it."""
+    subprocess.run(["/sbin/sfdisk", "-q", disk], input=f"start=2048, type=5\nstart=4096, size={SECTORS}", text=True, check=True)
 
 
 class Mounts:
@@ -81,6 +81,7 @@ class Mounts:
 
     def __init__(self, log):
         self.options = {name: (name, "rw", readonly) for name, (_, _, readonly) in KINDS.items()}
+        self.options["esp"] = ("vfat", "rw", "ro")
         self.options["xfslog"] = ("xfs", f"logdev={log}", f"ro,norecovery,logdev={log}")
 
     def command(self, name, device, where, readonly=False):
@@ -90,7 +91,7 @@ class Mounts:
 
 def test_each_kind(boot, tmp_path):
     # The last two are an XFS and its log.
-    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4 + [64, 320, 96]
+    sizes = [size for _, size, _ in KINDS.values()] + [SECTORS // 2048] * 4 + [64, 64, 320, 96]
     qemu_args, files = [], []
     for n, size in enumerate(sizes):
         qemu_args += disks(tmp_path, f"serial{n}", size=size, first=n)
@@ -101,10 +102,11 @@ def test_each_kind(boot, tmp_path):
     # The first disk after DEVICE's is vdd, as Guest() has the others.
     names = [f"/dev/vd{chr(ord('d') + n)}" for n in range(len(sizes))]
     devices = dict(zip(KINDS, names)) | {"linear": "/dev/dm-0", "crypt": "/dev/dm-1", "mirror": "/dev/md0"}
-    linear, crypt, *mirror, table, devices["xfslog"], log = names[len(KINDS):]
-    devices["part"] = f"{table}1"
+    linear, crypt, *mirror, table, devices["esp"], devices["xfslog"], log = names[len(KINDS):]
+    devices["logical"] = f"{table}5"
     lvm_label(files[names.index(linear)])
-    partition(files[names.index(table)], 2048)
+    logical_partition(files[names.index(table)])
+    subprocess.run(["mkfs.vfat", files[names.index(devices["esp"])]], check=True, capture_output=True)
     mounts = Mounts(log)
     append = device_mapper(linear, crypt)
     initrd = with_modules(BUILD / "x86_64/initramfs.img", tmp_path / "initramfs.img")
@@ -113,10 +115,11 @@ def test_each_kind(boot, tmp_path):
     insert_modules(g)
     g.run(f"mirror {' '.join(mirror)}").check()
     for name, device in devices.items():
-        if name in (*STACKED, "part"):
+        if name in (*STACKED, "logical"):
             g.run(f"mke2fs {device} >/dev/null 2>&1").check()
         g.run(f"mkdir -p /mnt/{name}; {mounts.command(name, device, f'/mnt/{name}')}; "
               f"cd /mnt/{name} && echo A >file && mkdir -p d/sub e && echo A >d/sub/a; cd /; sync").check()
+    g.run("mkdir /mnt/esp/EFI; echo A >/mnt/esp/EFI/seed; sync").check()
     # Boot loaders do not look into journals.
     g.run("kjump load && mount --bind /mnt/xfs /boot && echo A >/boot/menu").check()
     hibernate(g)
@@ -128,6 +131,9 @@ def test_each_kind(boot, tmp_path):
         c.run(mounts.command(name, device, "/mnt/x", readonly=True)).check()
         assert name != "xfs" or c.run("cat /mnt/x/menu").out == "A"
         c.run("umount /mnt/x").check()
+    # At each boot, firmware and boot loaders write to files that they have there.
+    c.run(f"{mounts.command('esp', devices['esp'], '/mnt/x')} && echo C | dd of=/mnt/x/EFI/seed conv=notrunc 2>/dev/null && "
+          "umount /mnt/x").check()
     c.run(f"kjump restore --check {DEVICE}").check()
     changed = []
 
@@ -141,8 +147,8 @@ def test_each_kind(boot, tmp_path):
     # Volumes are moved, and a partition, without a byte of a file system.
     c.run(f"printf x | dd of={linear} bs=1 seek=8192 conv=notrunc 2>/dev/null; sync").check()
     seen(f"{linear} (where LVM has its volumes)")
-    c.run(f"printf 'd\\nn\\np\\n1\\n4096\\n\\nw\\n' | fdisk -u {table} >/dev/null; sync; "
-          f"[ $(cat /sys/class/block/{devices.pop('part')[5:]}/start) = 4096 ]").check()
+    c.run(f"printf 'd\\n5\\nn\\nl\\n8192\\n\\nw\\n' | fdisk -u {table} >/dev/null; sync; "
+          f"[ $(cat /sys/class/block/{devices.pop('logical')[5:]}/start) = 8192 ]").check()
     seen(f"{table} (its partition table)")
     for name, device in devices.items():
         # Somebody mounts it, changes something, and goes.
@@ -167,18 +173,40 @@ def test_what_shows_no_change(boot, tmp_path):
     stripes = r"/dev/dm-0 \(mounted on /mnt/x\)"
     g.run("mkdir /mnt/x; mke2fs /dev/dm-0 >/dev/null 2>&1; mount /dev/dm-0 /mnt/x").check()
     for command in try_it, f"kjump hibernate {DEVICE}":
-        returns(g, command, REFUSED, f"nobody would notice changes of {stripes} before .* --ignore-unguarded")
+        returns(g, command, REFUSED, f"nobody would notice .*--ignore-unguarded .*: {stripes}$")
     assert sysfs(g, "jumps") == "0" and sysfs(g, "image_entry") == "0x0"
     returns(g, f"{try_it} --ignore-unguarded", OK, f"changes .* would not be noticed: {stripes}")
     returns(g, f"echo ignore-unguarded=yes >/tmp/conf; KJUMP_CONF=/tmp/conf {try_it}", OK, "could be saved")
     # By hand, too.
     g.run("kjump load", timeout=300).check()
     g.jump("kjump switch", to="B")
-    returns(g, f"kjump save {DEVICE}", REFUSED, f"nobody would notice changes of {stripes} before")
+    returns(g, f"kjump save {DEVICE}", REFUSED, f"nobody would notice .*: {stripes}$")
     returns(g, f"kjump save --ignore-unguarded {DEVICE}", OK)
     g.jump("kjump back", to="A")
     g.run("mount -o remount,ro /mnt/x").check()
     returns(g, try_it, OK)
     # Whether or not anything is mounted.
     g.run(f"umount /mnt/x; mapped cached {SECTORS} writecache 's {origin} {cache} 4096 0'").check()
-    returns(g, try_it, REFUSED, r"changes of /dev/dm-1 \(writecache, whose parts change at each boot\) before")
+    returns(g, try_it, REFUSED, r"nobody would notice .*: /dev/dm-1 \(writecache, whose parts change at each boot\)$")
+
+
+def test_what_needs_no_guard(boot, tmp_path):
+    """What is in files, in memory, only read, or known by what is on it is no reason to refuse."""
+    whole, swap = "/dev/vdd", "/dev/vde"
+    initrd = with_modules(BUILD / "x86_64/initramfs.img", tmp_path / "initramfs.img")
+    qemu_args = disks(tmp_path, "whole", "swap", size=128)
+    subprocess.run(["mkfs.btrfs", "-q", tmp_path / "disk1.img"], check=True)
+    g = boot("x86_64", smp=2, memory="384M", initrd=initrd, blank=400, net=False, workdir=tmp_path, qemu_args=qemu_args)
+    insert_modules(g)
+    try_it = f"kjump hibernate --dry-run {DEVICE}"
+    # As an installer's stick: a file system on all of a disk, which seems to have partitions, too.
+    g.run(f"mke2fs {whole} >/dev/null 2>&1; printf 'n\\np\\n1\\n2048\\n\\nw\\n' | fdisk -u {whole} >/dev/null; "
+          f"mkdir -p /mnt/x /mnt/y /mnt/z; mount -o ro {whole} /mnt/x && [ -b {whole}1 ]").check()
+    returns(g, try_it, OK)
+    g.run(f"mount -t btrfs -o nodatacow {swap} /mnt/y; cd /mnt/y; dd if=/dev/zero of=swap bs=1M count=16 2>/dev/null; "
+          "chmod 600 swap; mkswap swap >/dev/null; swapon swap; cd /; grep /mnt/y/swap /proc/swaps").check()
+    returns(g, try_it, OK)
+    # In a file, and encrypted in a file.
+    g.run("dd if=/dev/zero of=/mnt/y/file bs=1M count=8 2>/dev/null; losetup /dev/loop0 /mnt/y/file; "
+          f"mapped secret 16384 crypt 'aes-xts-plain64 {KEY} 0 /dev/loop0 0'; mke2fs /dev/dm-0 >/dev/null 2>&1; mount /dev/dm-0 /mnt/z").check()
+    returns(g, try_it, OK)

@@ -66,6 +66,8 @@ def test_jumps(debug):
     g = debug(allow=PANIC)
     with at_work(g) as work:
         load_kernel(g, **DEBUG_PEER)
+        # Takes the locks the other way round.
+        g.run(": </dev/snapshot").check()
         for trip in range(1, 4):
             enter(g)
             if trip == 1:

@@ -2,7 +2,7 @@
 """Whatever step fails, the system goes on as if nothing had been asked."""
 import errno
 
-from jumps import at_work, dmesg, load_kernel, load_way_back, reboot, sysfs
+from jumps import at_work, dmesg, load_kernel, load_ret, load_way_back, reboot, sysfs
 
 FAIL = "/sys/kernel/debug/kexec_jump/fail_step"
 
@@ -56,3 +56,21 @@ def test_unknown_step(boot, variant):
     g = boot(variant, disks=False, net=False)
     assert g.run(f"echo nonsense >{FAIL}").rc != 0
     assert g.run(f"cat {FAIL}").out == ""
+
+
+def test_opened_by_who_waits(boot, variant):
+    """Who opens /dev/snapshot waits for the end of a jump, with a lock that one step needs."""
+    g = boot(variant, smp=2)
+    with at_work(g) as work:
+        load_ret(g).check()
+        g.run("while [ ! -e /tmp/enough ]; do : </dev/snapshot; done 2>/dev/null & true").check()
+        results = []
+        # Mostly it is the first one.
+        while errno.EBUSY not in results and len(results) < 20:
+            results += reboot(g)
+        assert set(results) <= {0, errno.EBUSY} and results[-1] == errno.EBUSY
+        assert dmesg(g, "a device is being opened by who waits .*try again without")
+        assert sysfs(g, "last") == f"error -{errno.EBUSY} at watchdogs"
+        g.run("touch /tmp/enough; wait").check()
+        assert reboot(g) == [0]
+        work.check()

@@ -1134,6 +1134,7 @@ def next_boot(built):
     ({"words": "kjump.restore boot=nfs"}, r"6.12.117 does not boot from a local disk \(boot=nfs\)"),
     ({"words": "kjump.restore root=/dev/nfs nfsroot=10.0.0.1:/srv"}, r"\(root=/dev/nfs\)"),
     ({"words": "kjump.restore boot=live"}, r"\(boot=live\)"), ({"words": "kjump.restore boot=local"}, None),
+    ({"words": "kjump.restore boot=zfs"}, None), ({"words": "kjump.restore boot=UUID=12-34"}, None),
     ({"words": "", "env": "saved_entry=1\nnext_entry=\n####"}, "does not have kjump.restore=/dev/null"),
     # Another one is the default: by number, identifier, title; remembered; asked for once.
     ({"words": "", "default": "1>0"}, None),
@@ -1247,6 +1248,7 @@ fi
     # Nobody can look at a volume that is not there, whatever its name.
     ("kjump.restore=/dev/mapper/vg-lv", 1, "", 3, "used", ["10 /dev/mapper/vg-lv", "0", "0 /dev/mapper/vg-lv"]),
     ("kjump.restore=/dev/vg/lv", 3, "", 3, "used", ["10 /dev/vg/lv", "0", "0 /dev/vg/lv"]),
+    ("kjump.restore=/dev/./null", 5, "used", 3, "used", ["10 /dev/./null", "0"]),
     ("kjump.restore=/dev/disk/by-id/x", 3, "", 3, "used", ["10 /dev/disk/by-id/x", "0"]),
     # One that is refused here, and one that this kernel could not load.
     ("kjump.restore=/dev/a", 5, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),

@@ -159,13 +159,14 @@ void kexec_jump_acpi_leave(bool jumped)
 	if (jumped) {
 		acpi_enable();
 		suspend_nvs_restore();
-		/* The other kernel, or firmware, may have left them off. */
-		acpi_resume_power_resources();
 		for_each_set_bit(event, enabled, ACPI_NUM_FIXED_EVENTS)
 			if (ACPI_FAILURE(acpi_enable_event(event, 0)))
 				pr_warn("ACPI event %u cannot be enabled again\n", event);
 	}
 	acpi_ec_unblock_transactions();
+	/* The other kernel, or firmware, may have left them off. Some are asked through the EC. */
+	if (jumped)
+		acpi_resume_power_resources();
 	acpi_enable_all_runtime_gpes();
 	suspend_nvs_free();
 	free_tables();

@@ -59,8 +59,8 @@
 #include <asm/sections.h>
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
+#include <asm/xen/hypervisor.h>
 
-#include <xen/xen.h>
 
 static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
 static_assert(KEXEC_JUMP_STATE + sizeof(struct kexec_jump_state) <= PAGE_SIZE);
@@ -298,8 +298,11 @@ int arch_kexec_jump_prepare(struct kexec_jump *jump)
 		pr_err("not supported in a Xen PV guest: it has no physical memory of its own\n");
 		return -EOPNOTSUPP;
 	}
-	/* Backends would go on with the rings that drivers have left. */
-	if (xen_domain() && !jump->no_devices) {
+	/*
+	 * Backends would go on with the rings that drivers have left, those of a peer that knows
+	 * Xen, too: the machine is asked, not what this kernel makes of it.
+	 */
+	if (xen_cpuid_base() && !jump->no_devices) {
 		pr_err("not supported in a Xen guest: its virtual devices do not come back (KEXEC_NO_DEVICES calls programs while they work)\n");
 		return -EOPNOTSUPP;
 	}

@@ -310,6 +310,9 @@ void __ref arch_kexec_jump_back_early(u64 entry)
 	/* Before interrupts were ever enabled, none can be in service. */
 	if (!early_boot_irqs_disabled)
 		kexec_jump_interrupts_to_boot_mode();
+	/* Where clocks and the like are, hypervisors are told early. */
+	let_go_of_cpu();
+	forget_shared_pages();
 	/* The entry begins with no ENDBR. */
 	cet_disable();
 	kexec_jump_back_early(entry, early_identity(entry, __pa_symbol(stack)),

@@ -133,7 +133,7 @@ bool kexec_jump_may_eject(const char *name)
 {
 	if (!preserved_header_valid)
 		return true;
-	pr_warn("%s is not ejected: the preserved kernel may use it\n", name);
+	pr_warn("%s is not ejected: the preserved kernel may use it; jump back first\n", name);
 	return false;
 }
 

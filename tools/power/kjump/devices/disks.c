@@ -316,7 +316,7 @@ int disks_check_guards(const struct disks *d, bool any_unguarded)
 		step("changes before the system is resumed would not be noticed: %s", names);
 	else if (names)
 		rc = fail(KJ_REFUSED,
-			  "nobody would notice changes of %s before the system is resumed, and it would damage what is there then: unmount or stop it, or have it read-only; --ignore-unguarded saves the system all the same",
+			  "nobody would notice if what this system writes to is changed before it is resumed, and it would damage what is there then; unmount or stop it, or have it read-only (--ignore-unguarded saves the system all the same): %s",
 			  names);
 	free(names);
 	return rc;

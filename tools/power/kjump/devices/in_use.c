@@ -8,6 +8,7 @@
 #include "devices/users.h"
 
 #include <blkid/blkid.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,20 +93,81 @@ static void clear_pieces(struct noted *n)
 		identity_free(&n->pieces[--n->count]);
 }
 
+static bool add_marks(struct noted *n, dev_t dev, const struct marks *marks)
+{
+	bool mapped = true;
+
+	for (unsigned int i = 0; mapped && i < marks->count; i++)
+		mapped = map_to_disks(dev, marks->list[i].offset, marks->list[i].length,
+				      add_piece, n);
+	return mapped;
+}
+
+struct below {
+	unsigned int depth, count;
+	bool all;			/* in memory, or in files */
+};
+
+static bool in_files(dev_t dev, unsigned int depth);
+
+static void below_in_files(void *ctx, dev_t dev)
+{
+	struct below *b = ctx;
+
+	b->count++;
+	b->all &= in_files(dev, b->depth);
+}
+
+/*
+ * Whether @dev is in memory, or in files of file systems that are mounted: who wants to
+ * change what is on it has to mount those.
+ */
+static bool in_files(dev_t dev, unsigned int depth)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char *slaves = xasprintf("%s/slaves", sys), *loop = xasprintf("%s/loop/backing_file", sys);
+	char *partition = xasprintf("%s/partition", sys), *disk = xasprintf("%s/../dev", sys);
+	char *file = read_text(loop), *name = device_name(dev);
+	struct below b = { .depth = depth + 1, .all = true };
+	struct stat st;
+	dev_t parent;
+
+	if (depth > 16) {
+		/* It leads nowhere. */
+	} else if (file) {
+		b.count = !stat(file, &st) && S_ISREG(st.st_mode);
+	} else if (!access(partition, F_OK) && device_number(disk, &parent)) {
+		below_in_files(&b, parent);
+	} else if (name && (!strncmp(name, "ram", 3) || !strncmp(name, "zram", 4))) {
+		b.count = 1;
+	} else {
+		device_numbers_in(slaves, below_in_files, &b);
+	}
+	free(name);
+	free(file);
+	free(disk);
+	free(partition);
+	free(loop);
+	free(slaves);
+	free(sys);
+	return b.count && b.all;
+}
+
 static void guard(struct disks *d, const struct user *user, bool writes)
 {
 	char *path = device_path(user->dev), *type = path ? type_of(path) : NULL;
-	struct noted *n = add_noted(d, path, user->what);
 	struct marks marks = { .count = 0 };
+	struct noted *n;
 	bool mapped;
 
+	/* A disk that was taken out. */
+	if (!path)
+		return;
+	n = add_noted(d, path, user->what);
 	n->writes = writes;
 	if (type)
 		marks_find(path, type, &marks);
-	mapped = marks.count;
-	for (unsigned int i = 0; mapped && i < marks.count; i++)
-		mapped = map_to_disks(user->dev, marks.list[i].offset, marks.list[i].length,
-				      add_piece, n);
+	mapped = marks.count && add_marks(n, user->dev, &marks);
 	if (mapped) {
 		n->guard = GUARDED;
 	} else {
@@ -114,7 +176,7 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 		mapped = map_to_disks(user->dev, 0, length_of(user->dev), add_piece, n);
 		if (!mapped)
 			clear_pieces(n);
-		if (device_in_memory(user->dev)) {
+		if (in_files(user->dev, 0)) {
 			n->guard = GUARDED_ALONG;
 		} else if (!mapped) {
 			map_to_hardware(user->dev, add_piece, n);
@@ -137,17 +199,26 @@ static void guard_layout(struct disks *d, const struct user *user)
 		{ "crypto_LUKS", "its LUKS header" },
 	};
 	char *path = device_path(user->dev), *type = path ? type_of(path) : NULL;
-	uint64_t length = user->whole ? 2 * sector_size(user->dev) + GPT_ENTRIES : HEADER_MAX;
+	uint64_t sector = sector_size(user->dev);
+	uint64_t length = user->whole ? 2 * sector + GPT_ENTRIES : HEADER_MAX;
 	const char *what = user->whole ? "its partition table" : NULL;
+	struct marks marks = { .count = 0 };
 	struct noted *n;
+	int fd;
 
 	for (unsigned int i = 0; !what && type && i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(type, kinds[i].type))
 			what = kinds[i].what;
-	if (what) {
+	if (path && what) {
+		fd = user->whole ? open(path, O_RDONLY | O_DIRECT | O_CLOEXEC) : -1;
+		if (fd >= 0) {
+			marks_logical(fd, sector, &marks);
+			close(fd);
+		}
 		n = add_noted(d, path, what);
 		n->guard = GUARDED_ALONG;
-		if (!map_to_disks(user->dev, 0, length, add_piece, n))
+		if (!map_to_disks(user->dev, 0, length, add_piece, n) ||
+		    !add_marks(n, user->dev, &marks))
 			clear_pieces(n);
 	}
 	free(type);

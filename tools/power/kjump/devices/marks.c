@@ -171,6 +171,32 @@ static void f2fs(int fd, struct marks *m)
 	mark_add(m, checkpoint + segment, 2 * block);
 }
 
+/* --- partition tables ---------------------------------------------------- */
+
+/* A block before each logical partition, from where the extended one begins. */
+void marks_logical(int fd, uint64_t sector_size, struct marks *m)
+{
+	uint64_t extended = 0, at = 0, next;
+	uint8_t block[MARK_SECTOR];
+
+	for (unsigned int i = 0; i < PLACES_MAX; i++) {
+		if (!mark_read(fd, block, sizeof(block), at) || block[510] != 0x55 ||
+		    block[511] != 0xaa)
+			return;
+		if (at)
+			mark_add(m, at, MARK_SECTOR);
+		next = 0;
+		for (const uint8_t *e = block + 446; e < block + 510; e += 16)
+			if (e[4] == 0x05 || e[4] == 0x0f || e[4] == 0x85)
+				next = extended + mark_number(e + 8, 4, false) * sector_size;
+		if (!next)
+			return;
+		if (!extended)
+			extended = next;
+		at = next;
+	}
+}
+
 /* --- all ---------------------------------------------------------------- */
 
 static void beginning(int fd, struct marks *m)

@@ -22,6 +22,9 @@ struct marks {
 /* Of what is on @path, @type as libblkid calls it. */
 void marks_find(const char *path, const char *type, struct marks *marks);
 
+/* Where the table of logical partitions is on @fd, a disk with a DOS partition table. */
+void marks_logical(int fd, uint64_t sector_size, struct marks *m);
+
 /* --- for those that know one kind of file system --------------------------- */
 
 #define MARK_SECTOR	512u

@@ -3,6 +3,7 @@
 #include "devices/marks.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Clusters, chained by a table; and their directories, of entries of 32 bytes. */
 struct clusters {
@@ -21,11 +22,17 @@ struct directories {
 	struct directory list[PLACES_MAX];
 	unsigned int count;
 	bool in_set;			/* the next entry tells where a directory is (exFAT) */
+	bool esp;			/* of an EFI system partition */
 };
 
 /* No more is read of a directory: this many clusters, and so much of each. */
 #define CHAIN_MAX	64u
 #define CLUSTER_MAX	(256 * KB)
+
+static uint64_t at_most(uint64_t length, uint64_t limit)
+{
+	return length < limit ? length : limit;
+}
 
 static void add_directory(struct directories *d, uint64_t first, uint64_t length)
 {
@@ -43,6 +50,7 @@ static bool fat_entry(const struct clusters *c, const uint8_t *entry, struct dir
 	/* Not what was deleted, a name's further parts, the volume's, itself and its parent. */
 	if (entry[0] != 0xe5 && entry[0] != '.' && (entry[11] & 0x18) == 0x10)
 		add_directory(d, first, 0);
+	d->esp |= !memcmp(entry, "EFI        ", 11) && entry[11] & 0x10;
 	return entry[0];
 }
 
@@ -91,7 +99,7 @@ static uint32_t chained(const struct clusters *c, uint32_t n)
 static void add_directories(const struct clusters *c, entry_fn *entry, struct directories *d,
 			    struct marks *m)
 {
-	uint64_t look = c->bytes < CLUSTER_MAX ? c->bytes : CLUSTER_MAX;
+	uint64_t look = at_most(c->bytes, CLUSTER_MAX);
 
 	for (unsigned int i = 0; i < d->count; i++) {
 		uint32_t n = d->list[i].first;
@@ -112,13 +120,17 @@ static void add_directories(const struct clusters *c, entry_fn *entry, struct di
 	}
 }
 
-/* Boot sector, with the mark that it is mounted; both tables, and the directories. */
+/*
+ * Boot sector, with the mark that it is mounted; both tables, and the directories: but for
+ * an EFI system partition, to whose files firmware and boot loaders write at each boot.
+ */
 void marks_fat(int fd, struct marks *m)
 {
 	uint8_t boot[MARK_SECTOR];
 	uint64_t sector, reserved, tables, length, root, all;
 	struct clusters c = { .fd = fd };
 	struct directories d = { .count = 0 };
+	struct marks tables_only;
 
 	if (!mark_read(fd, boot, sizeof(boot), 0))
 		return;
@@ -139,15 +151,20 @@ void marks_fat(int fd, struct marks *m)
 	}
 	c.table = reserved;
 	c.heap = reserved + tables * length + root;
-	if (!c.bytes || !length || c.heap > MARK_TABLE_MAX || all < c.heap)
+	if (!c.bytes || !length || all < c.heap)
 		return;
 	c.count = (all - c.heap) / c.bytes;
 	if (!c.bits)
 		c.bits = c.count < 4085 ? 12 : 16;
-	mark_add(m, 0, c.heap);
-	if (root)
+	mark_add(m, 0, at_most(c.heap - root, MARK_TABLE_MAX));
+	tables_only = *m;
+	if (root) {
+		mark_add(m, c.heap - root, root);
 		entries(&c, c.heap - root, root, fat_entry, &d);
+	}
 	add_directories(&c, fat_entry, &d, m);
+	if (d.esp)
+		*m = tables_only;
 }
 
 /*
@@ -177,12 +194,12 @@ void marks_exfat(int fd, struct marks *m)
 			continue;
 		length = mark_number(root + i + 24, 8, false);
 		mark_add(m, c.heap + (mark_number(root + i + 20, 4, false) - 2) * c.bytes,
-			 length < MARK_TABLE_MAX ? length : MARK_TABLE_MAX);
+			 at_most(length, MARK_TABLE_MAX));
 	}
 	if (!m->count)
 		return;
 	mark_add(m, 0, 24ull << shift);
 	length = mark_number(boot + 84, 4, false) << shift;
-	mark_add(m, c.table, length < MARK_TABLE_MAX ? length : MARK_TABLE_MAX);
+	mark_add(m, c.table, at_most(length, MARK_TABLE_MAX));
 	add_directories(&c, exfat_entry, &d, m);
 }

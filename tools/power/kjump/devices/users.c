@@ -128,14 +128,18 @@ static void add_swaps(struct users *users)
 	char *text = read_text("/proc/swaps");
 	char *line, *rest = text;
 	struct stat st;
+	bool known;
+	dev_t dev;
 
 	strsep(&rest, "\n");			/* the header */
 	while ((line = strsep(&rest, "\n"))) {
 		line[strcspn(line, " \t")] = 0;
 		if (!*line || stat(line, &st))
 			continue;
-		add_user(users, S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev,
-			 xasprintf("swap space (%s)", line));
+		dev = S_ISBLK(st.st_mode) ? st.st_rdev : file_system_of(line, &known);
+		if (!dev)
+			continue;
+		add_user(users, dev, xasprintf("swap space (%s)", line));
 		users->list[users->count - 1].writes = true;
 	}
 	free(text);
@@ -246,6 +250,19 @@ static bool has_used_partition(const struct users *users, const char *name)
 	return used;
 }
 
+/* All of its disk is: who keeps others from that keeps them from its partitions. */
+static bool has_used_disk(const struct users *users, const char *name)
+{
+	char *path = xasprintf("/sys/class/block/%s/../dev", name), *above = NULL;
+	dev_t disk;
+	bool used = device_number(path, &disk) &&
+		(users_know(users, disk) || (above = device_held_by(disk)));
+
+	free(above);
+	free(path);
+	return used;
+}
+
 static void add_claimed(struct users *users, dev_t dev)
 {
 	static const char what[] =
@@ -282,7 +299,8 @@ static int add_exclusive(struct users *users, bool partitions)
 			fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
 			if (fd < 0 && errno == EBUSY) {
 				above = device_held_by(dev);
-				if (!above && !has_used_partition(users, name))
+				if (!above && !(partitions ? has_used_disk(users, name) :
+						has_used_partition(users, name)))
 					add_claimed(users, dev);
 			}
 			if (fd >= 0)
@@ -330,7 +348,7 @@ static void add_opened_by(struct users *users, const char *pid)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		char *path = xasprintf("%s/%s", dir, e->d_name), *comm;
+		char *path = xasprintf("%s/%s", dir, e->d_name), *comm, *above;
 		struct statx st;
 		struct stat link;
 		dev_t dev;
@@ -343,7 +361,9 @@ static void add_opened_by(struct users *users, const char *pid)
 			continue;
 		}
 		dev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
-		if (!users_know(users, dev)) {
+		/* Who manages a RAID has its members open; what is on it is known by itself. */
+		above = users_know(users, dev) ? NULL : device_held_by(dev);
+		if (!above && !users_know(users, dev)) {
 			free(path);
 			path = xasprintf("/proc/%s/comm", pid);
 			comm = read_text(path);
@@ -352,6 +372,7 @@ static void add_opened_by(struct users *users, const char *pid)
 			users->list[users->count - 1].writes = true;
 			free(comm);
 		}
+		free(above);
 		free(path);
 	}
 	if (d)

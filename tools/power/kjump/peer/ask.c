@@ -107,6 +107,9 @@ static int add_devices(struct message *m)
 	int rc = disks_in_use(&guarded, &busy);
 	char *text;
 
+	/* Something may have been mounted since it was asked first. */
+	if (!rc && message_number(m, "guard"))
+		rc = disks_check_guards(&guarded, message_number(m, "ignore_unguarded"));
 	if (!rc) {
 		text = disks_text(&guarded);
 		message_add_text(m, "disks", text);

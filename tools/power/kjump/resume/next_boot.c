@@ -73,13 +73,17 @@ static bool is_another(const char *from, const char *device)
 	return another;
 }
 
-/* An initramfs sets up no volume that neither holds the root file system nor is named. */
+/*
+ * An initramfs sets up no volume of LVM that neither holds the root file system nor is
+ * named; what is encrypted it opens if it is told to (next_boot_opens()).
+ */
 static bool is_volume(const char *device)
 {
 	struct stat st;
 
-	return !strncmp(device, "/dev/mapper/", 12) ||
-		(!stat(device, &st) && S_ISBLK(st.st_mode) && dm_is(st.st_rdev));
+	if (stat(device, &st))
+		return !strncmp(device, "/dev/mapper/", 12);
+	return S_ISBLK(st.st_mode) && dm_is(st.st_rdev) && !dm_encrypts(st.st_rdev);
 }
 
 /* Whether @words say that what is on @device is to be resumed. */
@@ -109,9 +113,10 @@ static int check_root(const char *words, const char *what)
 {
 	char *boot = command_line_value(words, "boot="), *root = command_line_value(words, "root=");
 	bool nfs = root && !strcmp(root, "/dev/nfs");
+	bool live = boot && (!strcmp(boot, "nfs") || !strcmp(boot, "live") || !strcmp(boot, "casper"));
 	int rc = KJ_OK;
 
-	if (nfs || (boot && *boot && strcmp(boot, "local")))
+	if (nfs || live)
 		rc = fail(KJ_REFUSED,
 			  "%s does not boot from a local disk (%s%s): its initramfs does not look for what was saved, and would not resume this system; --any-boot, if yours does",
 			  what, nfs ? "root=" : "boot=", nfs ? root : boot);
