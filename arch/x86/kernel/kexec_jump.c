@@ -61,7 +61,6 @@
 #include <asm/tlbflush.h>
 #include <asm/xen/hypervisor.h>
 
-
 static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
 static_assert(KEXEC_JUMP_STATE + sizeof(struct kexec_jump_state) <= PAGE_SIZE);
 

@@ -103,6 +103,9 @@ static bool add_marks(struct noted *n, dev_t dev, const struct marks *marks)
 	return mapped;
 }
 
+/* No sane setup is deeper. */
+#define DEPTH_MAX	16
+
 struct below {
 	unsigned int depth, count;
 	bool all;			/* in memory, or in files */
@@ -132,17 +135,14 @@ static bool in_files(dev_t dev, unsigned int depth)
 	struct stat st;
 	dev_t parent;
 
-	if (depth > 16) {
-		/* It leads nowhere. */
-	} else if (file) {
+	if (file)
 		b.count = !stat(file, &st) && S_ISREG(st.st_mode);
-	} else if (!access(partition, F_OK) && device_number(disk, &parent)) {
+	else if (!access(partition, F_OK) && device_number(disk, &parent))
 		below_in_files(&b, parent);
-	} else if (name && (!strncmp(name, "ram", 3) || !strncmp(name, "zram", 4))) {
+	else if (name && (!strncmp(name, "ram", 3) || !strncmp(name, "zram", 4)))
 		b.count = 1;
-	} else {
+	else if (depth < DEPTH_MAX)
 		device_numbers_in(slaves, below_in_files, &b);
-	}
 	free(name);
 	free(file);
 	free(disk);

@@ -113,10 +113,11 @@ static int check_root(const char *words, const char *what)
 {
 	char *boot = command_line_value(words, "boot="), *root = command_line_value(words, "root=");
 	bool nfs = root && !strcmp(root, "/dev/nfs");
-	bool live = boot && (!strcmp(boot, "nfs") || !strcmp(boot, "live") || !strcmp(boot, "casper"));
+	bool elsewhere = boot && (!strcmp(boot, "nfs") || !strcmp(boot, "live") ||
+				  !strcmp(boot, "casper"));
 	int rc = KJ_OK;
 
-	if (nfs || live)
+	if (nfs || elsewhere)
 		rc = fail(KJ_REFUSED,
 			  "%s does not boot from a local disk (%s%s): its initramfs does not look for what was saved, and would not resume this system; --any-boot, if yours does",
 			  what, nfs ? "root=" : "boot=", nfs ? root : boot);
