@@ -71,9 +71,8 @@ def lvm_label(disk):
         f.write(b"LABELONE" + struct.pack("<QI", 1, crc) + label)
 
 
-def logical_partition(disk):
-    """The fifth: the table's first block says nothing of it."""
-    subprocess.run(["/sbin/sfdisk", "-q", disk], input=f"start=2048, type=5\nstart=4096, size={SECTORS}", text=True, check=True)
+def partition(disk, table):
+    subprocess.run(["/sbin/sfdisk", "-q", disk], input=table, text=True, check=True)
 
 
 class Mounts:
@@ -103,10 +102,14 @@ def test_each_kind(boot, tmp_path):
     names = [f"/dev/vd{chr(ord('d') + n)}" for n in range(len(sizes))]
     devices = dict(zip(KINDS, names)) | {"linear": "/dev/dm-0", "crypt": "/dev/dm-1", "mirror": "/dev/md0"}
     linear, crypt, *mirror, table, devices["esp"], devices["xfslog"], log = names[len(KINDS):]
+    esp, devices["esp"] = devices["esp"], f"{devices['esp']}1"
     devices["logical"] = f"{table}5"
     lvm_label(files[names.index(linear)])
-    logical_partition(files[names.index(table)])
-    subprocess.run(["mkfs.vfat", files[names.index(devices["esp"])]], check=True, capture_output=True)
+    # The table's first block says nothing of the fifth.
+    partition(files[names.index(table)], f"start=2048, type=5\nstart=4096, size={SECTORS}")
+    partition(files[names.index(esp)], "start=2048, type=ef")
+    subprocess.run(["mkfs.vfat", "-F", "32", "-s", "1", "--offset=2048", files[names.index(esp)], str(63 << 10)],
+                   check=True, capture_output=True)
     mounts = Mounts(log)
     append = device_mapper(linear, crypt)
     initrd = with_modules(BUILD / "x86_64/initramfs.img", tmp_path / "initramfs.img")
@@ -119,7 +122,6 @@ def test_each_kind(boot, tmp_path):
             g.run(f"mke2fs {device} >/dev/null 2>&1").check()
         g.run(f"mkdir -p /mnt/{name}; {mounts.command(name, device, f'/mnt/{name}')}; "
               f"cd /mnt/{name} && echo A >file && mkdir -p d/sub e && echo A >d/sub/a; cd /; sync").check()
-    g.run("mkdir /mnt/esp/EFI; echo A >/mnt/esp/EFI/seed; sync").check()
     # Boot loaders do not look into journals.
     g.run("kjump load && mount --bind /mnt/xfs /boot && echo A >/boot/menu").check()
     hibernate(g)
@@ -132,7 +134,7 @@ def test_each_kind(boot, tmp_path):
         assert name != "xfs" or c.run("cat /mnt/x/menu").out == "A"
         c.run("umount /mnt/x").check()
     # At each boot, firmware and boot loaders write to files that they have there.
-    c.run(f"{mounts.command('esp', devices['esp'], '/mnt/x')} && echo C | dd of=/mnt/x/EFI/seed conv=notrunc 2>/dev/null && "
+    c.run(f"{mounts.command('esp', devices['esp'], '/mnt/x')} && echo C | dd of=/mnt/x/file conv=notrunc 2>/dev/null && "
           "umount /mnt/x").check()
     c.run(f"kjump restore --check {DEVICE}").check()
     changed = []

@@ -261,7 +261,7 @@ def debian_config():
 def without_feature(variant):
     """Compile what the series changes with the feature off: objects, and functions of ours they still call."""
     want = kernel.fragment_of("nojump")
-    more = {"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG"),
+    more = {"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG", "KEXEC_FILE"),
             "i386": ("X86_32", "HIGHMEM4G", "X86_UP_APIC", "X86_UP_IOAPIC")}
     want |= dict.fromkeys(more[variant], "y")
     obj, log = BUILD / "nojump" / variant, BUILD / "nojump" / f"{variant}.log"

@@ -297,16 +297,16 @@ int arch_kexec_jump_prepare(struct kexec_jump *jump)
 		pr_err("not supported in a Xen PV guest: it has no physical memory of its own\n");
 		return -EOPNOTSUPP;
 	}
+	if (boot_cpu_data.cpuid_level < 0) {
+		pr_err("not supported on a CPU without CPUID\n");
+		return -EOPNOTSUPP;
+	}
 	/*
 	 * Backends would go on with the rings that drivers have left, those of a peer that knows
 	 * Xen, too: the machine is asked, not what this kernel makes of it.
 	 */
 	if (xen_cpuid_base() && !jump->no_devices) {
 		pr_err("not supported in a Xen guest: its virtual devices do not come back (KEXEC_NO_DEVICES calls programs while they work)\n");
-		return -EOPNOTSUPP;
-	}
-	if (boot_cpu_data.cpuid_level < 0) {
-		pr_err("not supported on a CPU without CPUID\n");
 		return -EOPNOTSUPP;
 	}
 	if (WARN_ON(kexec_jump_trampoline_end - kexec_jump_trampoline >

@@ -135,8 +135,9 @@ static bool in_files(dev_t dev, unsigned int depth)
 	struct stat st;
 	dev_t parent;
 
+	/* The file may have no name any more, or none here. */
 	if (file)
-		b.count = !stat(file, &st) && S_ISREG(st.st_mode);
+		b.count = stat(file, &st) ? strncmp(file, "/dev/", 5) : S_ISREG(st.st_mode);
 	else if (!access(partition, F_OK) && device_number(disk, &parent))
 		below_in_files(&b, parent);
 	else if (name && (!strncmp(name, "ram", 3) || !strncmp(name, "zram", 4)))

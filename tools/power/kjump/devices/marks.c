@@ -2,10 +2,12 @@
 /* By what a file system shows that somebody changed it. See marks.h. */
 #include "devices/marks.h"
 
+#include <blkid/blkid.h>
 #include <endian.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* The beginning, where most have what they change first. */
@@ -212,6 +214,26 @@ static void btrfs(int fd, struct marks *m)
 	mark_add(m, 64 * KB, 4 * KB);
 }
 
+#define ESP	"EFI system partition"
+
+static bool is_esp(const char *path)
+{
+	blkid_probe probe = blkid_new_probe_from_filename(path);
+	const char *type;
+	bool is = false;
+
+	if (!probe)
+		return false;
+	blkid_probe_enable_partitions(probe, 1);
+	blkid_probe_set_partitions_flags(probe, BLKID_PARTS_ENTRY_DETAILS);
+	blkid_do_safeprobe(probe);
+	if (!blkid_probe_lookup_value(probe, "PART_ENTRY_TYPE", &type, NULL))
+		is = !strcasecmp(type, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b") ||
+			!strcmp(type, "0xef");
+	blkid_free_probe(probe);
+	return is;
+}
+
 static const struct {
 	const char *type;
 	void (*find)(int fd, struct marks *m);
@@ -219,6 +241,7 @@ static const struct {
 	{ "ext2", beginning }, { "ext3", beginning }, { "ext4", beginning },
 	{ "jbd", beginning }, { "xfs", xfs }, { "xfs_external_log", xfs_log },
 	{ "btrfs", btrfs }, { "f2fs", f2fs }, { "vfat", marks_fat },
+	{ ESP, marks_esp },
 	{ "exfat", marks_exfat }, { "ntfs", marks_ntfs },
 };
 
@@ -228,6 +251,8 @@ void marks_find(const char *path, const char *type, struct marks *m)
 	int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 
 	memset(m, 0, sizeof(*m));
+	if (!strcmp(type, "vfat") && is_esp(path))
+		type = ESP;
 	for (unsigned int i = 0; fd >= 0 && i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(type, kinds[i].type))
 			kinds[i].find(fd, m);

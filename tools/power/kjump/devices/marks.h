@@ -39,6 +39,7 @@ bool mark_read(int fd, void *buf, size_t length, uint64_t offset);
 uint64_t mark_number(const uint8_t *at, unsigned int bytes, bool big);
 
 void marks_fat(int fd, struct marks *m);
+void marks_esp(int fd, struct marks *m);
 void marks_exfat(int fd, struct marks *m);
 void marks_ntfs(int fd, struct marks *m);
 

@@ -3,7 +3,6 @@
 #include "devices/marks.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Clusters, chained by a table; and their directories, of entries of 32 bytes. */
 struct clusters {
@@ -22,7 +21,6 @@ struct directories {
 	struct directory list[PLACES_MAX];
 	unsigned int count;
 	bool in_set;			/* the next entry tells where a directory is (exFAT) */
-	bool esp;			/* of an EFI system partition */
 };
 
 /* No more is read of a directory: this many clusters, and so much of each. */
@@ -50,7 +48,6 @@ static bool fat_entry(const struct clusters *c, const uint8_t *entry, struct dir
 	/* Not what was deleted, a name's further parts, the volume's, itself and its parent. */
 	if (entry[0] != 0xe5 && entry[0] != '.' && (entry[11] & 0x18) == 0x10)
 		add_directory(d, first, 0);
-	d->esp |= !memcmp(entry, "EFI        ", 11) && entry[11] & 0x10;
 	return entry[0];
 }
 
@@ -120,17 +117,13 @@ static void add_directories(const struct clusters *c, entry_fn *entry, struct di
 	}
 }
 
-/*
- * Boot sector, with the mark that it is mounted; both tables, and the directories: but for
- * an EFI system partition, to whose files firmware and boot loaders write at each boot.
- */
-void marks_fat(int fd, struct marks *m)
+/* Boot sector, with the mark that it is mounted; both tables; and the directories, or not. */
+static void fat(int fd, struct marks *m, bool look_into_directories)
 {
 	uint8_t boot[MARK_SECTOR];
 	uint64_t sector, reserved, tables, length, root, all;
 	struct clusters c = { .fd = fd };
 	struct directories d = { .count = 0 };
-	struct marks tables_only;
 
 	if (!mark_read(fd, boot, sizeof(boot), 0))
 		return;
@@ -156,15 +149,29 @@ void marks_fat(int fd, struct marks *m)
 	c.count = (all - c.heap) / c.bytes;
 	if (!c.bits)
 		c.bits = c.count < 4085 ? 12 : 16;
-	mark_add(m, 0, at_most(c.heap - root, MARK_TABLE_MAX));
-	tables_only = *m;
+	tables = at_most(c.heap - root, MARK_TABLE_MAX);
+	if (!look_into_directories) {
+		/* Not the block in which they begin. */
+		mark_add(m, 0, tables / MARK_BLOCK * MARK_BLOCK);
+		return;
+	}
+	mark_add(m, 0, tables);
 	if (root) {
 		mark_add(m, c.heap - root, root);
 		entries(&c, c.heap - root, root, fat_entry, &d);
 	}
 	add_directories(&c, fat_entry, &d, m);
-	if (d.esp)
-		*m = tables_only;
+}
+
+void marks_fat(int fd, struct marks *m)
+{
+	fat(fd, m, true);
+}
+
+/* Firmware and boot loaders write to its files at each boot. */
+void marks_esp(int fd, struct marks *m)
+{
+	fat(fd, m, false);
 }
 
 /*

@@ -26,6 +26,7 @@ static void add_user(struct users *users, dev_t dev, char *what)
 	users->list[users->count].dev = dev;
 	users->list[users->count].writes = false;
 	users->list[users->count].whole = false;
+	users->list[users->count].opened = false;
 	users->list[users->count++].what = what;
 }
 
@@ -255,9 +256,15 @@ static bool has_used_disk(const struct users *users, const char *name)
 {
 	char *path = xasprintf("/sys/class/block/%s/../dev", name), *above = NULL;
 	dev_t disk;
-	bool used = device_number(path, &disk) &&
-		(users_know(users, disk) || (above = device_held_by(disk)));
+	bool used = false;
 
+	if (device_number(path, &disk)) {
+		above = device_held_by(disk);
+		used = above;
+		/* To have opened it keeps nobody from anything. */
+		for (unsigned int i = 0; !used && i < users->count; i++)
+			used = users->list[i].dev == disk && !users->list[i].opened;
+	}
 	free(above);
 	free(path);
 	return used;
@@ -341,6 +348,18 @@ static void add_held(struct users *users)
 		closedir(d);
 }
 
+/* Of a RAID, and of nothing else: who manages that has it open, and does not write to it. */
+static bool is_member(dev_t dev)
+{
+	char *names = device_held_by(dev), *rest = names, *name;
+	bool all = names;
+
+	while ((name = strsep(&rest, ", ")))
+		all &= !*name || !strncmp(name, "md", 2);
+	free(names);
+	return all;
+}
+
 static void add_opened_by(struct users *users, const char *pid)
 {
 	char *dir = xasprintf("/proc/%s/fd", pid);
@@ -348,7 +367,7 @@ static void add_opened_by(struct users *users, const char *pid)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		char *path = xasprintf("%s/%s", dir, e->d_name), *comm, *above;
+		char *path = xasprintf("%s/%s", dir, e->d_name), *comm;
 		struct statx st;
 		struct stat link;
 		dev_t dev;
@@ -361,18 +380,16 @@ static void add_opened_by(struct users *users, const char *pid)
 			continue;
 		}
 		dev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
-		/* Who manages a RAID has its members open; what is on it is known by itself. */
-		above = users_know(users, dev) ? NULL : device_held_by(dev);
-		if (!above && !users_know(users, dev)) {
+		if (!users_know(users, dev) && !is_member(dev)) {
 			free(path);
 			path = xasprintf("/proc/%s/comm", pid);
 			comm = read_text(path);
 			add_user(users, dev, xasprintf("opened for writing by %s, process %s",
 						       comm ? comm : "a program", pid));
 			users->list[users->count - 1].writes = true;
+			users->list[users->count - 1].opened = true;
 			free(comm);
 		}
-		free(above);
 		free(path);
 	}
 	if (d)

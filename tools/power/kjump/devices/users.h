@@ -9,6 +9,7 @@ struct user {
 	dev_t dev;
 	char *what;			/* "mounted on /home" */
 	bool writes;
+	bool opened;			/* by a program, and not exclusively */
 	bool whole;			/* only as the disk of partitions that are in use */
 };
 
