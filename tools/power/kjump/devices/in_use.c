@@ -9,10 +9,11 @@
 
 #include <blkid/blkid.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* --- one after another -------------------------------------------------- */
@@ -68,18 +69,6 @@ static uint64_t length_of(dev_t dev)
 	return length;
 }
 
-static uint64_t sector_size(dev_t dev)
-{
-	char *path = xasprintf("/sys/dev/block/%u:%u/queue/logical_block_size", major(dev),
-			       minor(dev));
-	char *text = read_text(path);
-	uint64_t size = text ? strtoull(text, NULL, 10) : 0;
-
-	free(text);
-	free(path);
-	return size ? size : 512;
-}
-
 /* --- to guard ----------------------------------------------------------- */
 
 /* After two sectors (UEFI 5.3.2). */
@@ -101,57 +90,6 @@ static bool add_marks(struct noted *n, dev_t dev, const struct marks *marks)
 		mapped = map_to_disks(dev, marks->list[i].offset, marks->list[i].length,
 				      add_piece, n);
 	return mapped;
-}
-
-/* No sane setup is deeper. */
-#define DEPTH_MAX	16
-
-struct below {
-	unsigned int depth, count;
-	bool all;			/* in memory, or in files */
-};
-
-static bool in_files(dev_t dev, unsigned int depth);
-
-static void below_in_files(void *ctx, dev_t dev)
-{
-	struct below *b = ctx;
-
-	b->count++;
-	b->all &= in_files(dev, b->depth);
-}
-
-/*
- * Whether @dev is in memory, or in files of file systems that are mounted: who wants to
- * change what is on it has to mount those.
- */
-static bool in_files(dev_t dev, unsigned int depth)
-{
-	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
-	char *slaves = xasprintf("%s/slaves", sys), *loop = xasprintf("%s/loop/backing_file", sys);
-	char *partition = xasprintf("%s/partition", sys), *disk = xasprintf("%s/../dev", sys);
-	char *file = read_text(loop), *name = device_name(dev);
-	struct below b = { .depth = depth + 1, .all = true };
-	struct stat st;
-	dev_t parent;
-
-	/* The file may have no name any more, or none here. */
-	if (file)
-		b.count = stat(file, &st) ? strncmp(file, "/dev/", 5) : S_ISREG(st.st_mode);
-	else if (!access(partition, F_OK) && device_number(disk, &parent))
-		below_in_files(&b, parent);
-	else if (name && (!strncmp(name, "ram", 3) || !strncmp(name, "zram", 4)))
-		b.count = 1;
-	else if (depth < DEPTH_MAX)
-		device_numbers_in(slaves, below_in_files, &b);
-	free(name);
-	free(file);
-	free(disk);
-	free(partition);
-	free(loop);
-	free(slaves);
-	free(sys);
-	return b.count && b.all;
 }
 
 static void guard(struct disks *d, const struct user *user, bool writes)
@@ -177,7 +115,7 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 		mapped = map_to_disks(user->dev, 0, length_of(user->dev), add_piece, n);
 		if (!mapped)
 			clear_pieces(n);
-		if (in_files(user->dev, 0)) {
+		if (map_in_files(user->dev)) {
 			n->guard = GUARDED_ALONG;
 		} else if (!mapped) {
 			map_to_hardware(user->dev, add_piece, n);
@@ -191,7 +129,34 @@ static void guard(struct disks *d, const struct user *user, bool writes)
 }
 
 /* How others of the list are laid out: where one was before it was moved, it still seems to be. */
-static void guard_layout(struct disks *d, const struct user *user)
+static void guard_layout(struct disks *d, dev_t dev, const char *path, const char *what,
+			 uint64_t length, const struct marks *more)
+{
+	struct noted *n = add_noted(d, path, what);
+
+	n->guard = GUARDED_ALONG;
+	if (!map_to_disks(dev, 0, length, add_piece, n) || !add_marks(n, dev, more))
+		clear_pieces(n);
+}
+
+static void guard_partitions(struct disks *d, dev_t dev)
+{
+	char *path = device_path(dev);
+	int fd = path ? open(path, O_RDONLY | O_DIRECT | O_CLOEXEC) : -1, sector = 512;
+	struct marks marks = { .count = 0 };
+
+	if (fd >= 0) {
+		ioctl(fd, BLKSSZGET, &sector);
+		marks_logical(fd, (unsigned int)sector, &marks);
+		close(fd);
+	}
+	if (path)
+		guard_layout(d, dev, path, "its partition table",
+			     2 * (unsigned int)sector + GPT_ENTRIES, &marks);
+	free(path);
+}
+
+static void guard_header(struct disks *d, dev_t dev)
 {
 	static const struct {
 		const char *type, *what;
@@ -199,29 +164,12 @@ static void guard_layout(struct disks *d, const struct user *user)
 		{ "LVM2_member", "where LVM has its volumes" },
 		{ "crypto_LUKS", "its LUKS header" },
 	};
-	char *path = device_path(user->dev), *type = path ? type_of(path) : NULL;
-	uint64_t sector = sector_size(user->dev);
-	uint64_t length = user->whole ? 2 * sector + GPT_ENTRIES : HEADER_MAX;
-	const char *what = user->whole ? "its partition table" : NULL;
-	struct marks marks = { .count = 0 };
-	struct noted *n;
-	int fd;
+	static const struct marks none;
+	char *path = device_path(dev), *type = path ? type_of(path) : NULL;
 
-	for (unsigned int i = 0; !what && type && i < ARRAY_SIZE(kinds); i++)
+	for (unsigned int i = 0; type && i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(type, kinds[i].type))
-			what = kinds[i].what;
-	if (path && what) {
-		fd = user->whole ? open(path, O_RDONLY | O_DIRECT | O_CLOEXEC) : -1;
-		if (fd >= 0) {
-			marks_logical(fd, sector, &marks);
-			close(fd);
-		}
-		n = add_noted(d, path, what);
-		n->guard = GUARDED_ALONG;
-		if (!map_to_disks(user->dev, 0, length, add_piece, n) ||
-		    !add_marks(n, user->dev, &marks))
-			clear_pieces(n);
-	}
+			guard_layout(d, dev, path, kinds[i].what, HEADER_MAX, &none);
 	free(type);
 	free(path);
 }
@@ -265,8 +213,12 @@ static void guard_all(struct disks *d, const struct users *users)
 		if (!again)
 			guard(d, &users->list[i], writes);
 	}
-	for (unsigned int i = users->direct; i < users->count; i++)
-		guard_layout(d, &users->list[i]);
+	for (unsigned int i = users->direct; i < users->count; i++) {
+		if (users->list[i].whole)
+			guard_partitions(d, users->list[i].dev);
+		else
+			guard_header(d, users->list[i].dev);
+	}
 	device_for_each(add_restless, d);
 }
 

@@ -180,63 +180,109 @@ static bool map_down(const struct map *m, dev_t dev, uint64_t offset, uint64_t l
 
 /* --- whatever it is ----------------------------------------------------- */
 
+/* What @dev consists of: the parts of a mapped device or RAID, the disk of a partition. */
+static void visit_parts(dev_t dev, void (*visit)(void *ctx, dev_t dev), void *ctx)
+{
+	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
+	char *slaves = xasprintf("%s/slaves", sys);
+	char *partition = xasprintf("%s/partition", sys), *disk = xasprintf("%s/../dev", sys);
+	dev_t parent;
+
+	device_numbers_in(slaves, visit, ctx);
+	if (!access(partition, F_OK) && device_number(disk, &parent))
+		visit(ctx, parent);
+	free(disk);
+	free(partition);
+	free(slaves);
+	free(sys);
+}
+
+/* What a loop device is on, NULL if it is none; to be freed. */
+static char *file_behind(dev_t dev)
+{
+	char *path = xasprintf("/sys/dev/block/%u:%u/loop/backing_file", major(dev), minor(dev));
+	char *file = read_text(path);
+
+	free(path);
+	return file;
+}
+
 static bool below(const struct map *m, dev_t dev, int depth);
 
-struct slaves {
+struct parts {
 	const struct map *m;
 	int depth;
 	bool found;
 };
 
-static void below_slave(void *ctx, dev_t dev)
+static void below_part(void *ctx, dev_t dev)
 {
-	struct slaves *s = ctx;
+	struct parts *p = ctx;
 
-	s->found |= below(s->m, dev, s->depth);
-}
-
-static bool below_file(const struct map *m, const char *name, int depth)
-{
-	char *file = read_text(name);
-	struct stat st;
-	bool found = false, known;
-
-	if (file && !stat(file, &st))
-		found = below(m, S_ISBLK(st.st_mode) ? st.st_rdev : file_system_of(file, &known),
-			      depth);
-	free(file);
-	return found;
+	p->found |= below(p->m, dev, p->depth);
 }
 
 static bool below(const struct map *m, dev_t dev, int depth)
 {
-	char *sys = xasprintf("/sys/dev/block/%u:%u", major(dev), minor(dev));
-	char *slaves = xasprintf("%s/slaves", sys), *file = xasprintf("%s/loop/backing_file", sys);
-	char *partition = xasprintf("%s/partition", sys), *disk = xasprintf("%s/../dev", sys);
-	struct slaves s = { .m = m, .depth = depth + 1 };
+	struct parts p = { .m = m, .depth = depth + 1 };
 	struct identity id;
-	bool found = false;
-	dev_t parent;
+	struct stat st;
+	bool known;
+	char *file;
 
-	if (depth == DEPTH_MAX || !dev) {
-		/* It leads nowhere. */
-	} else if (!identity_of(dev, &id)) {
+	if (depth == DEPTH_MAX || !dev)
+		return false;
+	if (!identity_of(dev, &id)) {
 		m->visit(m->ctx, &id);
 		identity_free(&id);
-		found = true;
-	} else {
-		fail_clear();
-		device_numbers_in(slaves, below_slave, &s);
-		found = s.found | below_file(m, file, depth + 1);
-		if (!access(partition, F_OK) && device_number(disk, &parent))
-			found |= below(m, parent, depth + 1);
+		return true;
 	}
-	free(disk);
-	free(partition);
+	fail_clear();
+	visit_parts(dev, below_part, &p);
+	file = file_behind(dev);
+	if (file && !stat(file, &st))
+		below_part(&p, S_ISBLK(st.st_mode) ? st.st_rdev : file_system_of(file, &known));
 	free(file);
-	free(slaves);
-	free(sys);
-	return found;
+	return p.found;
+}
+
+static bool in_files(dev_t dev, int depth);
+
+struct leaves {
+	int depth;
+	unsigned int count;
+	bool all;			/* in files, or in memory */
+};
+
+static void part_in_files(void *ctx, dev_t dev)
+{
+	struct leaves *l = ctx;
+
+	l->count++;
+	l->all &= in_files(dev, l->depth);
+}
+
+static bool in_files(dev_t dev, int depth)
+{
+	char *file = file_behind(dev), *name = device_name(dev);
+	struct leaves l = { .depth = depth + 1, .all = true };
+	struct stat st;
+
+	/* The file may have no name any more, or none here. */
+	if (file)
+		l.count = stat(file, &st) ? strncmp(file, "/dev/", 5) : S_ISREG(st.st_mode);
+	else if (name && (!strncmp(name, "ram", 3) || !strncmp(name, "zram", 4)))
+		l.count = 1;
+	else if (depth < DEPTH_MAX)
+		visit_parts(dev, part_in_files, &l);
+	free(name);
+	free(file);
+	return l.count && l.all;
+}
+
+bool map_in_files(dev_t dev)
+{
+	return in_files(dev, 0);
 }
 
 bool map_to_hardware(dev_t dev, void (*visit)(void *ctx, const struct identity *piece),

@@ -24,4 +24,10 @@ bool map_volume(dev_t dev, uint64_t offset, uint64_t length,
 bool map_to_hardware(dev_t dev, void (*visit)(void *ctx, const struct identity *piece),
 		     void *ctx);
 
+/*
+ * Whether all of @dev is in memory, or in files of file systems that are mounted: who wants
+ * to change what is on it has to mount those.
+ */
+bool map_in_files(dev_t dev);
+
 #endif

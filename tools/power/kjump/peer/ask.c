@@ -105,11 +105,12 @@ static int add_devices(struct message *m)
 {
 	struct disks guarded, busy;
 	int rc = disks_in_use(&guarded, &busy);
-	char *text;
+	char *text, *any_unguarded = message_get(m, "ignore_unguarded");
 
-	/* Something may have been mounted since it was asked first. */
-	if (!rc && message_number(m, "guard"))
-		rc = disks_check_guards(&guarded, message_number(m, "ignore_unguarded"));
+	/* To be resumed. Something may have been mounted since it was asked first. */
+	if (!rc && any_unguarded)
+		rc = disks_check_guards(&guarded, !strcmp(any_unguarded, "1"));
+	free(any_unguarded);
 	if (!rc) {
 		text = disks_text(&guarded);
 		message_add_text(m, "disks", text);

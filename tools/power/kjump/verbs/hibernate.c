@@ -193,7 +193,6 @@ int verb_hibernate(int argc, char **argv)
 	message_add(&m, "compress", "%s", image_algorithm_name(conf.compress));
 	message_add(&m, "after", again ? "reboot" : "poweroff");
 	message_add(&m, "ignore_missing", "%d", missing);
-	message_add(&m, "guard", "1");
 	message_add(&m, "ignore_unguarded", "%d", conf.any_unguarded);
 	hold_signals();
 	if (shared_size() < m.room)
