@@ -7,7 +7,7 @@ from kjlab import packages
 from kjlab.guest import RESUMED, GuestError
 from kjlab.util import BUILD
 
-from jumps import MB, at_host_time, free_kb
+from jumps import MB, at_host_time
 
 DEVICE = "/dev/vdc"         # Guest(blank=...)
 RESTORE = f"kjump.restore={DEVICE}"
@@ -75,16 +75,6 @@ def meminfo(g):
     """In kB, without what is only cached and would make room."""
     g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
     return {k: int(v) for k, v in re.findall(r"^(\w+): +(\d+) kB", g.run("cat /proc/meminfo").out, re.M)}
-
-
-def check_free(g, before, slack):
-    """As much memory is free as before (free_kb), give or take what takes a while to be."""
-    for _ in range(40):
-        free = free_kb(g)
-        if free > before - slack:
-            return
-        g.run("usleep 250000")
-    raise AssertionError(f"{before} kB were free, {free} kB are now")
 
 
 def fill(g, left):

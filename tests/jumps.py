@@ -84,6 +84,16 @@ def free_kb(g):
     return free + 4 * sum(kept)
 
 
+def check_free(g, before, slack):
+    """As much memory is free as before (free_kb), give or take what takes a while to be."""
+    for _ in range(40):
+        free = free_kb(g)
+        if free > before - slack:
+            return
+        g.run("usleep 250000")
+    raise AssertionError(f"{before} kB were free, {free} kB are now")
+
+
 def reboot(g, times=1):
     """Jump in a program, not a kernel: the results of reboot(2), 0 or an errno."""
     out = g.run(f"kjreboot -n {times}", timeout=180 + 10 * times).out

@@ -7,8 +7,7 @@ import collections
 import os
 import re
 
-from jumps import SEED, at_work, free_kb, jump_back_entry, load_ret, load_way_back, reboot, sysfs, to_peer
-from images import check_free
+from jumps import SEED, at_work, check_free, free_kb, jump_back_entry, load_ret, load_way_back, reboot, sysfs, to_peer
 from kjlab.guest import TROUBLE
 
 CALLS = int(os.environ.get("KJ_FUZZ_CALLS", 2500))

@@ -5,10 +5,9 @@ import re
 
 import pytest
 
-from jumps import JUMP, Work, fields, free_kb, load_kernel, needs, ranges, sysfs
+from jumps import JUMP, Work, check_free, fields, free_kb, load_kernel, needs, ranges, sysfs
 from images import (BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, RESTORE, Clock, boot_fresh,
-                    check_fill, check_free, fill, hibernate, load_stored, meminfo, resume, rss, store,
-                    store_disk)
+                    check_fill, fill, hibernate, load_stored, meminfo, resume, rss, store, store_disk)
 from kjlab.guest import partitioned
 from kjlab.util import BUILD
 
