@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Memory that fails, goes, or comes while an image is loaded or a peer runs."""
 import errno
+import signal
 
 import pytest
 
+from images import hibernate, resume
 from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_ret, load_way_back, ranges, reboot, result_of, sysfs
 
 # Blocks of memory that come and go, on x86_64.
@@ -55,6 +57,26 @@ def test_window_goes(boot, variant):
     assert len(dmesg(g, told)) == 2
     assert result_of(load(g, MB)) == 0
     assert reboot(g) == [0]
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_image_with_failed_memory(boot, variant, tmp_path):
+    """What can be read beside it is saved, also in a huge page; what failed is not read."""
+    g = boot(variant, memory="256M", blank=320, net=False, workdir=tmp_path, allow=["Memory failure"])
+    g.run("mkdir /tmp/huge && mount -t hugetlbfs none /tmp/huge && echo 1 >/proc/sys/vm/nr_hugepages").check()
+    assert g.run("hugefail /tmp/huge/file 100").rc == 128 + signal.SIGBUS
+
+    def parts(g):
+        """Of the parts before, in and behind the failed one: how much can be read, and what it is."""
+        return g.run("for at in '0 100' '100 1' '101 411'; do set -- $at; dd if=/tmp/huge/file bs=4096 skip=$1 count=$2 "
+                     "2>/dev/null | tee /tmp/part | md5sum; wc -c </tmp/part; done").out
+
+    before = parts(g)
+    assert [int(n) for n in before.split()[2::3]] == [100 << 12, 0, 411 << 12], before
+    hibernate(g)
+    g = resume(boot, g)
+    assert parts(g) == before
+    g.power_off()
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])

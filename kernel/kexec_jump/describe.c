@@ -14,8 +14,10 @@
 #include <linux/elf.h>
 #include <linux/elfcore.h>
 #include <linux/gfp.h>
+#include <linux/hugetlb.h>
 #include <linux/ioport.h>
 #include <linux/memblock.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/nmi.h>
 #include <linux/page-flags.h>
@@ -227,6 +229,30 @@ static void describe_cpu(unsigned int cpu, struct pt_regs *regs)
 			sizeof(status));
 }
 
+/* Whether a page is a good part of a page of hugetlbfs with a bad one. It may sleep. */
+static bool beside_a_bad_one(struct page *page)
+{
+#ifdef CONFIG_HUGETLB_PAGE
+	return PageHuge(page) && is_page_hwpoison(page) && !is_raw_hwpoison_page_in_hugepage(page);
+#else
+	return false;
+#endif
+}
+
+static int mark_beside_bad_ones(unsigned long pfn, unsigned long nr_pages, void *unused)
+{
+	unsigned long end = pfn + nr_pages;
+
+	for (; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (page && beside_a_bad_one(page))
+			__set_bit(pfn, description.bitmap);
+		cond_resched();
+	}
+	return 0;
+}
+
 /**
  * kexec_jump_describe_prepare - allocate what describing this kernel needs
  *
@@ -267,6 +293,12 @@ int kexec_jump_describe_prepare(void)
 	append_elf_note(d->cpu_notes + num_present_cpus() * CPU_NOTE_BYTES,
 			VMCOREINFO_NOTE_NAME, 0, vmcoreinfo_data,
 			vmcoreinfo_size);
+	/*
+	 * A huge page is poisoned as a whole when a part of it fails, but files in it
+	 * can still be read beside that. Which part it is, is told only to who may sleep.
+	 */
+	if (kexec_jump_memory_failed())
+		kexec_jump_walk_ram(0, (u64)d->nr_pfns << PAGE_SHIFT, mark_beside_bad_ones, NULL);
 	return 0;
 }
 
@@ -291,7 +323,7 @@ void kexec_jump_describe_cpus(void)
 
 static void mark_to_save(unsigned long pfn, void *unused)
 {
-	/* Who reads one of these dies. */
+	/* Who reads one of these dies. What can be read beside it has its mark already. */
 	if (is_page_hwpoison(pfn_to_page(pfn)))
 		return;
 	if (!WARN_ON_ONCE(pfn >= description.nr_pfns))
@@ -370,7 +402,6 @@ void kexec_jump_describe(struct kexec_jump *jump)
 	ehdr->e_entry = arch_kexec_jump_entry(jump);
 	describe_this_cpu(NULL);
 	arch_kexec_jump_point_out_cpu(true);
-	bitmap_zero(d->bitmap, d->nr_pfns);
 	swsusp_visit_saveable_pages(mark_to_save, NULL);
 	leave_out_peers();
 	header->description = kexec_jump_list_address(&d->list);

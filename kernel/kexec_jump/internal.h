@@ -143,6 +143,7 @@ struct page *kexec_jump_page_to_fill(struct kexec_jump *jump, u64 addr);
 int kexec_jump_walk_ram(u64 start, u64 end,
 			int (*visit)(unsigned long pfn, unsigned long nr_pages,
 				     void *arg), void *arg);
+bool kexec_jump_memory_failed(void);
 int kexec_jump_check_window(struct kexec_jump *jump);
 int kexec_jump_recheck_window(struct kexec_jump *jump);
 int kexec_jump_back_window(struct kexec_jump *jump);

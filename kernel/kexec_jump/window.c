@@ -228,8 +228,14 @@ static int check_list(const struct list_head *pages)
 	return 0;
 }
 
-/* Whether hardware has failed anywhere; then each page is asked. */
-static bool memory_failed(void)
+/**
+ * kexec_jump_memory_failed - whether any memory has failed
+ *
+ * Any context. If so, each page has to be asked.
+ *
+ * Return: true if a page is poisoned.
+ */
+bool kexec_jump_memory_failed(void)
 {
 	return IS_ENABLED(CONFIG_MEMORY_FAILURE) && atomic_long_read(&num_poisoned_pages);
 }
@@ -262,7 +268,7 @@ int kexec_jump_recheck_window(struct kexec_jump *jump)
 	void *pfn;
 	int error;
 
-	error = memory_failed() ? check_window(jump) : 0;
+	error = kexec_jump_memory_failed() ? check_window(jump) : 0;
 	error = error ?: check_list(&jump->control_pages) ?: check_list(&jump->map.pages);
 	if (error)
 		return error;
