@@ -2,9 +2,10 @@
 """Disks are told apart by what they are: names and numbers differ from kernel to kernel."""
 import os
 import re
+import signal
 
 from images import BAD_IMAGE, DEVICE, OK, PEER, REFUSED, boot_fresh, hibernate, resume
-from jumps import MB, sysfs
+from jumps import MB, SYSFS, sysfs
 from kjlab.guest import Guest
 from test_kjump_host import field
 from test_kjump_verbs import returns
@@ -132,6 +133,12 @@ def test_missing_and_changed(boot, either, tmp_path):
     assert r.rc == BAD_IMAGE and f"not there: {two} (mounted on /mnt/two), which its system only reads" in r.out, r
     returns(c, f"kjump restore --check --ignore-changed {target}", BAD_IMAGE, "not there: .*--ignore-missing")
     c.run(f"kjump restore --check --ignore-missing {target}").check()
+    # Somebody ends it while it waits: nothing stays loaded, for the next reboot to jump to.
+    r = c.run(f"kjump restore {target} & until [ $(cat {SYSFS}/image_entry) != 0x0 ]; do usleep 50000; done; cat {SYSFS}/held; "
+              "kill $!; wait $!")
+    assert r.rc == 128 + signal.SIGTERM and re.search("^1$", r.out, re.M) and "interrupted" in r.out, r
+    assert c.run(f"cat {SYSFS}/image_entry").out == "0x0"
+    assert f"{target}: complete" in c.run("kjump restore --list").out
     c.close()
     # QEMU's tables name what is there: that they are others is told, and is no reason.
     g.qemu_args = args[:8]
@@ -142,6 +149,11 @@ def test_missing_and_changed(boot, either, tmp_path):
     g.qemu_args = args[4:8] + args[:4] + args[8:]
     c, said = boot_fresh(boot, g, append=f"kjump.restore={target}")
     assert f"connected elsewhere than before: {one} (mounted on /mnt/one), {two} (mounted on /mnt/two)" in said, said
+    c.close()
+    # What was only read, too; but when nothing is where it was, it is only missing.
+    g.qemu_args = args[:4] + ["-device", "pci-testdev"] + args[8:] + args[4:8]
+    c, said = boot_fresh(boot, g, append="kjump.restore=no")
+    returns(c, f"kjump restore --check {target}", OK, rf"not there: {two} \(mounted on /mnt/two\), which its system only reads")
     c.close()
 
     # Somebody's swap space, and somebody's work: each is noticed, and undone it is as before.

@@ -166,6 +166,13 @@ def test_refused_before_the_jump(boot, either):
     refused("kjump hibernate --force /dev/nvme0n1", "too small")
     refused("kjump hibernate /dev/nothing", "No such file", rc=1)
     refused("kjump hibernate", "name a device", rc=2)
+    g.run(f"blockdev --setro {DEVICE}").check()
+    refused(f"kjump hibernate --dry-run --force {DEVICE}", "cannot be written to (blockdev --setrw")
+    g.run(f"blockdev --setrw {DEVICE}").check()
+    # In memory, with what is in memory.
+    g.run("mkdir /tmp/t; mount -t tmpfs -o size=90% t /tmp/t; memfill -k 1 110").check()
+    refused("kjump snapshot /tmp/t/dump", "it would be in memory, of which")
+    g.run("killall memfill; while pidof memfill >/dev/null; do usleep 50000; done; umount /tmp/t").check()
     # Tried dry: the same answers, nothing loaded, nothing written, and what the next boot needs is told.
     refused("kjump hibernate --dry-run /dev/nvme0n1", "holds a file system (ext4)")
     window = sysfs(g, "image_window")

@@ -20,13 +20,13 @@ VIEW = "/proc/kexec_jump_vmcore"
 IND_DESTINATION, IND_INDIRECTION, IND_DONE, IND_SOURCE = 1, 2, 4, 8
 
 
-def header(variant, entry, *, version=1, windows=WINDOW, size=608, **lists):
+def header(variant, entry, *, version=1, windows=WINDOW, size=608, machine=None, **lists):
     """A jump page as in include/linux/kexec_jump_abi.h, with the right checksum."""
     values = {"backup_map": 0, "description": 0, "elf_pages": 0, "nr_pfns": 0, "shared": 0, "shared_pages": 0} | lists
     ranges = b"".join(struct.pack("<2Q", *w) for w in windows).ljust(512, b"\0")
 
     def fields(checksum):
-        return (struct.pack("<8s4I", b"KEXECJMP", version, size, checksum, MACHINE[variant])
+        return (struct.pack("<8s4I", b"KEXECJMP", version, size, checksum, machine or MACHINE[variant])
                 + struct.pack("<3Q2I", 0, entry, values["backup_map"], len(windows), 0) + ranges
                 + struct.pack("<5Q", *(values[n] for n in ("description", "elf_pages", "nr_pfns", "shared",
                                                            "shared_pages"))))
@@ -84,6 +84,34 @@ def test_own_memory(forged, variant):
 def test_locked_down(forged, variant):
     g = forged({THEIRS: header(variant, THEIRS + 0xf00)}, THEIRS + 0xf00, append="lockdown=integrity")
     left_alone(g, "this kernel is locked down")
+
+
+def test_another_architecture(forged, variant):
+    """Its instructions would be run in the wrong mode, also by a panic."""
+    other, = set(MACHINE.values()) - {MACHINE[variant]}
+    g = forged({THEIRS: header(variant, THEIRS + 0xf00, machine=other)}, THEIRS + 0xf00,
+               allow=["Kernel panic - not syncing: sysrq", "Call Trace:"])
+    left_alone(g, "its kernel is for another architecture, or another depth of paging")
+    g.send("echo c >/proc/sysrq-trigger")
+    g.wait()
+    assert "jumping back" not in g.log()
+
+
+def test_description(forged, variant):
+    """It says that memory of this kernel is the other one's."""
+    own, theirs, lists, nr_pfns = 200 * MB, 400 * MB, THEIRS + MB, 448 * MB // PAGE
+    loads = b"".join(struct.pack("<2I6Q", 1, 7, PAGE * (1 + n), 0, at, PAGE, PAGE, PAGE)
+                     for n, at in enumerate((own, theirs)))
+    elf = struct.pack("<16s2HI3QI6H", b"\x7fELF\2\1\1", 4, MACHINE[variant], 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0) + loads
+    bitmap = b"\xff" * (nr_pfns // 8)
+    pages = [elf.ljust(PAGE, b"\0"), *(bitmap[at:at + PAGE] for at in range(0, len(bitmap), PAGE))]
+    g = forged({THEIRS: header(variant, THEIRS + 0xf00, description=lists, elf_pages=1, nr_pfns=nr_pfns),
+                lists: word_list(variant, *(lists + (n + 1) * PAGE | IND_SOURCE for n in range(len(pages))), IND_DONE),
+                lists + PAGE: b"".join(pages), own: b"mine" * (PAGE // 4), theirs: b"seen" * (PAGE // 4)},
+               THEIRS + 0xf00, append="nokaslr")
+    assert sysfs(g, "preserved") == "1"
+    assert g.run(f"dd if={VIEW} bs={PAGE} skip=2 count=1 2>/dev/null | tr -d '\\0' | head -c 8").out == "seenseen"
+    assert g.run(f"dd if={VIEW} bs={PAGE} skip=1 count=1 2>/dev/null | tr -d '\\0' | wc -c").out == "0"
 
 
 def test_lists(forged, variant):

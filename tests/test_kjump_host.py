@@ -826,6 +826,7 @@ int kexec_load_call(unsigned long entry, unsigned long n, const struct kexec_seg
 	return 0;
 }
 void kexec_unload(void) { puts("unloaded"); }
+void jump_hold(bool hold) { printf("held %d\n", hold); }
 int jump(void)
 {
 	char *how = getenv("JUMP");
@@ -1098,10 +1099,11 @@ def grub_cfg(**what):
                               "initrd": "initrd\t/boot/initrd.img-6.12.117"} | what)
 
 
-def kernel_file(version):
+def kernel_file(version, machine=os.uname().machine):
     """The beginnings of a bzImage, whose kernel says that it has this version of kexec jump; 0: that it has none."""
     setup = bytearray(1024)
     setup[0x1f1], setup[0x202:0x206], setup[0x206:0x208] = 1, b"HdrS", b"\x0f\x02"
+    setup[0x236] = machine == "x86_64"
     chunks = b"KJMP" + struct.pack("<II", 12, version) if version else b""
     return bytes(setup) + b"LToP" + struct.pack("<II", 12, 12 + len(chunks)) + chunks
 
@@ -1116,12 +1118,17 @@ def next_boot(built):
     ({"words": "kjump.restore"}, None),
     # Nobody would set that up.
     ({"words": "kjump.restore", "device": "/dev/mapper/vg-lv"}, "has kjump.restore without a name, would not set up /dev/mapper/vg-lv"),
-    ({"words": "kjump.restore=/dev/vg/lv", "device": "/dev/mapper/vg-lv"}, None),
+    *(({"words": f"kjump.restore={name}", "device": "/dev/mapper/vg-lv"}, None) for name in ("/dev/vg/lv", "/dev/mapper/vg-lv")),
+    *(({"words": f"kjump.restore={name}", "device": "/dev/mapper/vg-lv"},
+       f"has kjump.restore={name}, would not set up /dev/mapper/vg-lv by that name")
+      for name in ("/dev/disk/by-id/dm-name-vg-lv", "/dev/dm-3", "UUID=12-34")),
     ({"folder": ""}, None),
     # Others have the option, too, and theirs does not resume anything.
     ({"kernel": 0}, r"vmlinuz-6.12.117, by \S+/grub/grub.cfg: it has no kexec jump"),
     ({"kernel": 99}, "vmlinuz-6.12.117, by .* or another version of it"),
     ({"kernel": None}, None),
+    # An image is of one architecture, but a boot loader may have kernels of both.
+    ({"machine": "i686" if os.uname().machine == "x86_64" else "x86_64"}, "6.12.117, by .* is for another architecture"),
     ({"words": "splash"}, "does not have kjump.restore=/dev/null"),
     ({"words": ""}, "does not have kjump.restore=/dev/null"),
     ({"words": "-- kjump.restore"}, "does not have kjump.restore=/dev/null"),
@@ -1159,13 +1166,13 @@ def next_boot(built):
 def test_next_boot(next_boot, tmp_path, what, says):
     """A system is not saved for a boot that will not resume it."""
     (tmp_path / "grub").mkdir()
-    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "env", "device")})
+    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "machine", "env", "device")})
     (tmp_path / "grub/grub.cfg").write_text(cfg)
     if "env" in what:
         (tmp_path / "grub/grubenv").write_text("# GRUB Environment Block\n" + what["env"])
     version = what.get("kernel", 1)
     if version is not None:
-        (tmp_path / "vmlinuz-6.12.117").write_bytes(kernel_file(version))
+        (tmp_path / "vmlinuz-6.12.117").write_bytes(kernel_file(version, what.get("machine", os.uname().machine)))
     p = subprocess.run([next_boot, tmp_path, what.get("device", "/dev/null")], capture_output=True, text=True)
     assert p.returncode == (REFUSED if says else OK), p
     if says:
@@ -1434,6 +1441,19 @@ def test_interrupted(built, tmp_path):
         p.send_signal(number)
         assert "interrupted" in p.communicate(timeout=60)[1] and p.returncode == -number
         assert not image.exists()
+    # What nohup has it ignore is ignored; nor must anybody read what it says.
+    read, write = os.pipe()
+    p = subprocess.Popen([built / "kjump", "save", "--compress=zstd", "--from", core, image], stdout=write, stderr=write,
+                         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    os.close(read)
+    os.close(write)
+    while not image.exists() or image.stat().st_size < MB:
+        assert p.poll() is None
+        time.sleep(0.001)
+    p.send_signal(signal.SIGHUP)
+    assert p.wait(timeout=60) == OK
+    subprocess.run([built / "kjump", "extract", image, tmp_path / "dump"], check=True)
+    assert same(core, tmp_path / "dump")
 
 
 def test_completion(built):

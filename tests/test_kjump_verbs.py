@@ -7,7 +7,8 @@ import re
 import struct
 import subprocess
 
-from jumps import JUMP, MB, SYSFS, Console, Work, assemble, build_programs, put_file, ranges, reboot, sysfs
+from jumps import (JUMP, MB, SYSFS, Console, Work, assemble, build_programs, dmesg, load_command, put_file, ranges, reboot,
+                   sysfs)
 from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, USAGE, resume, rss
 from kjlab.util import BUILD
 from test_kjump_host import edit_index, set_fields
@@ -133,6 +134,11 @@ def test_call(boot, variant, tmp_path):
     peer, jumps = sysfs(g, "image_entry"), sysfs(g, "jumps")
     returns(g, "kjump call /tmp/flat", REFUSED, "a peer is loaded.*--force")
     returns(g, "kjump call --force /tmp/nothing", FAILED, "/tmp/nothing: No such file")
+    g.run(": >/tmp/empty; cp /tmp/elf /tmp/other; "
+          f"printf '\\{'003' if variant == 'x86_64' else '076'}' | dd of=/tmp/other bs=1 seek=18 conv=notrunc 2>/dev/null").check()
+    returns(g, "kjump call --force /tmp/empty", FAILED, "/tmp/empty: there is nothing in it")
+    returns(g, "kjump call --force /dev/null", FAILED, "/dev/null: no regular file")
+    returns(g, "kjump call --force /tmp/other", REFUSED, "/tmp/other: an ELF program for another architecture")
     returns(g, "kjump call --force --mem=4097 /tmp/flat", USAGE, "no address of a page")
     returns(g, "kjump call --force --mem=32M /tmp/elf", USAGE, "an ELF program says itself")
     returns(g, "kjump call --force --no-devices /tmp/elf", USAGE, "--no-devices is for flat programs")
@@ -148,15 +154,23 @@ def test_load(boot, variant):
     g = boot(variant, memory="256M", disks=False, net=False)
     newer_kexec(g)
     returns(g, "kjump switch", NONE, "nothing to jump to is loaded; kjump load")
+    # What the file says of its architecture, in xloadflags.
+    g.run("cp /boot/bzImage /tmp/other; "
+          f"printf '\\{0 if variant == 'x86_64' else 1}' | dd of=/tmp/other bs=1 seek={0x236} conv=notrunc 2>/dev/null").check()
     for words, rc, says in (("--window=2M", REFUSED, r"a window up to 2 MB is too small: .*use --window=\d+M"),
                             ("--window=2G", REFUSED, "a window up to 2048 MB: there is no RAM right below that"),
                             ("--window=5000", USAGE, "no size above 1M"),
                             ("--kernel=/nothing", FAILED, "kernel /nothing: No such file"),
                             ("--kernel=/bin/lab-shell", FAILED, "kernel /bin/lab-shell: not a bzImage"),
+                            ("--kernel=/tmp/other", REFUSED, "kernel /tmp/other: it is for .* cannot jump to each other; name another"),
+                            ("--append='quiet lockdown=integrity'", REFUSED, "locked down does not jump back; leave out lockdown=integrity"),
                             ("--initrd=/nothing", FAILED, "initramfs /nothing: No such file"),
                             ("--initrd=/bin/lab-shell", REFUSED, "initramfs /bin/lab-shell: not one")):
         returns(g, f"kjump load {words}", rc, says)
         assert sysfs(g, "image_entry") == "0x0"
+    # Nor does stock kexec get it loaded.
+    r = g.run(load_command(g).replace("/boot/bzImage", "/tmp/other"))
+    assert r.rc and dmesg(g, "kexec_jump: the kernel image is for .*, and could not come back to this kernel"), r
     returns(g, "kjump load --append='lab.name=B lab.mount=0 one.word=1'", OK, "loading /boot/bzImage with /boot/initramfs.img")
     assert "loaded, window" in returns(g, "kjump status", OK, "last jump +none")
     window = sysfs(g, "image_window")
@@ -184,6 +198,9 @@ def test_load(boot, variant):
     # Stock kexec in both directions, for who wants it.
     g.run(f"echo 0 >{SYSFS}/held").check()
     assert g.run(f"cat {loaded}").out == "1"
+    g.jump("kjump switch", to="B")
+    g.jump("kjump back", to="A")
+    assert g.run(f"cat {loaded}").out == "1"
     g.jump(JUMP, to="B")
     assert sysfs(g, "held") == "0"
     g.jump(JUMP, to="A")
@@ -203,6 +220,10 @@ def test_by_hand(boot, either, tmp_path):
                    qemu_args=[a for d in more for a in ("-drive", f"file={d},if=virtio,format=raw")])
     g = boot(either, **machine)
     work = Work(g, mb=8, tmpfs_mb=8)
+    assert json.loads(g.run("kjump status --json").check().out)["images"] == []
+    # Whoever may not look does not know of any.
+    assert json.loads(g.run("asuser kjump status --json").check().out)["images"] is None
+    returns(g, "asuser kjump restore --list", FAILED, "only root may look for an image")
     g.run("kjump load", timeout=300).check()
     g.jump("kjump switch", to="B")
     status = json.loads(g.run("kjump status --json").check().out)
@@ -213,7 +234,9 @@ def test_by_hand(boot, either, tmp_path):
     took = rss(returns(g, f"tsctime kjump save {DEVICE}", OK, r"saved \d+ MB as \d+ MB in"))
     assert took < MEMORY_BOUND
     returns(g, "kjump restore --list", OK, rf"{DEVICE}: complete \d+[.]\d+")
-    g.jump("kjump back", to="A")
+    # Its own memory is nobody's to save, and to switch is to go back.
+    returns(g, f"kjump hibernate --force {DEVICE}", REFUSED, "the kernel that jumped here would be lost")
+    g.jump("kjump switch", to="A")
     work.check()
     # That image is of a system that went on since.
     returns(g, f"kjump restore --check {DEVICE}", BAD_IMAGE, "a snapshot, of a system that went on")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The peer is confined, or is not entered: its command line, its kernel and its initramfs are what kjump knows them to be."""
 import gzip
+import os
 import pathlib
 import random
 import re
@@ -64,6 +65,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(argv[1], "bzimage")) {
 		rc = bzimage_read(argv[2], &kernel);
 		printf("%u %u %u\n", kernel.cmdline_size, kernel.jump_version, kernel.alignment);
+	} else if (!strcmp(argv[1], "alike")) {
+		rc = bzimage_read_alike(argv[2], &kernel);
 	} else if (!strcmp(argv[1], "place")) {
 		window.start = MB;
 		window.end = strtoull(argv[4], NULL, 0);
@@ -289,6 +292,9 @@ def test_initramfs(peer, tmp_path):
     look(archive(tmp_path, "sbin/kjump"), rc=REFUSED, says="there is no /init in it; name another")
     look(archive(tmp_path, "init"), rc=REFUSED, says=r"there is no kjump in it.*\(--initrd\)")
     look(archive(tmp_path, "init", "kjump.d/x", "etc/kjumps"), rc=REFUSED, says="there is no kjump in it")
+    # A distribution's own has kjump in it, too, to resume.
+    for name in "conf/initramfs.conf", "etc/initrd-release", "init_functions":
+        look(archive(tmp_path, "init", "usr/sbin/kjump", name), rc=REFUSED, says="not the peer's; .*kjump-mkinitramfs")
     look(b"\x89LZO" + bytes(50), rc=FAILED if not shutil.which("lzop") else REFUSED,
          says="" if shutil.which("lzop") else "takes lzop, which is not there: install it")
     # Whatever it is: an answer.
@@ -306,6 +312,10 @@ def test_kernel_says_so(peer, tmp_path):
     """The mark of a kernel that can come back, in those of the lab and of the unchanged source."""
     for variant in "x86_64", "i386", "i386-small":
         assert peer("bzimage", BUILD / variant / "bzImage").split()[:2] == ["2047", "1"], variant
+    # One that is for the other architecture could not come back.
+    peer("alike", BUILD / os.uname().machine / "bzImage")
+    for variant in "i386", "i386-small":
+        peer("alike", BUILD / variant / "bzImage", rc=REFUSED, says="it is for i386, this kernel for x86_64.*--kernel")
     image = bytearray((BUILD / "x86_64/bzImage").read_bytes())
     at = image.index(b"KJMP")
     assert image.count(b"LToP") == 1 and 0 < at - image.index(b"LToP") < 64

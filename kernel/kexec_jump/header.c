@@ -59,6 +59,19 @@ void kexec_jump_seal_header(struct kexec_jump_header *header)
 }
 
 /**
+ * kexec_jump_alike - could this kernel's instructions run at the entry of that one?
+ * @header:	intact
+ *
+ * Any context.
+ *
+ * Return: whether both are for the same architecture and depth of paging.
+ */
+bool kexec_jump_alike(const struct kexec_jump_header *header)
+{
+	return header->machine == ELF_ARCH && header->flags == arch_kexec_jump_flags();
+}
+
+/**
  * kexec_jump_check_header - may this kernel jump to that entry?
  * @header:	what is at the start of the entry's page
  * @entry:	physical address
@@ -92,8 +105,7 @@ int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
 		       entry, header->entry);
 		return -ENOEXEC;
 	}
-	if (header->machine != ELF_ARCH ||
-	    header->flags != arch_kexec_jump_flags()) {
+	if (!kexec_jump_alike(header)) {
 		pr_err("entry %#llx: preserved kernel for machine %u with flags %#llx, this one is for %u with %#llx\n",
 		       entry, header->machine, header->flags, ELF_ARCH,
 		       arch_kexec_jump_flags());

@@ -185,6 +185,7 @@ void kexec_jump_end_load(void);
 void kexec_jump_write_header(struct kexec_jump *jump);
 void kexec_jump_seal_header(struct kexec_jump_header *header);
 struct kexec_jump_header *kexec_jump_header(const struct kexec_jump *jump);
+bool kexec_jump_alike(const struct kexec_jump_header *header);
 int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
 			    u32 state);
 int kexec_jump_check_entry(struct kexec_jump *jump);

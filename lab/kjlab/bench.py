@@ -406,7 +406,6 @@ def measure_jumps(variant, options):
 
 def draw_timelines(variant):
     """What a jump to a second kernel, and back, is made of, with all devices there are."""
-    packages.install("plots")
     from . import timeline
     s = Session(variant, "series", False)
     try:
@@ -450,7 +449,6 @@ def main(variants, options):
             data[v]["hibernation"] = found = bench_image.measure(v, options.runs)
             bench_image.table(v, found)
         if wanted("growth"):
-            packages.install("plots")
             from . import bench_growth
             data[v]["growth"] = found = bench_growth.measure(v)
             bench_growth.table(v, found)

@@ -158,6 +158,17 @@ int arch_kexec_jump_check_image(struct kexec_jump *jump,
 			break;
 	if (i == nr_segments)
 		return 0;
+	if (!!(header.xloadflags & XLF_KERNEL_64) != IS_ENABLED(CONFIG_X86_64)) {
+		pr_err("the kernel image is for %s, and could not come back to this kernel, for %s\n",
+		       IS_ENABLED(CONFIG_X86_64) ? "i386" : "x86_64",
+		       IS_ENABLED(CONFIG_X86_64) ? "x86_64" : "i386");
+		return -ENOEXEC;
+	}
+	if (arch_kexec_jump_flags() & KEXEC_JUMP_5LEVEL &&
+	    !(header.xloadflags & XLF_5LEVEL_ENABLED)) {
+		pr_err("the kernel image has no 5-level paging (CONFIG_X86_5LEVEL) and could not come back to this kernel; boot this one with no5lvl\n");
+		return -ENOEXEC;
+	}
 
 	/* The kernel itself: the largest piece but for the initrd. */
 	for (i = 0; i < nr_segments; i++)
@@ -492,26 +503,35 @@ void kexec_jump_interrupts_to_boot_mode(void)
 #endif
 }
 
-/* Nobody can handle an NMI there; returns what to restore. */
-static u32 mask_nmi(void)
-{
-	u32 lvt1 = 0;
+/* What raises an NMI: a pin, and counters that kexec_jump_stop_counters() does not know. */
+static const unsigned int nmi_sources[] = { APIC_LVT1, APIC_LVTPC };
 
-#ifdef CONFIG_X86_LOCAL_APIC
-	if (boot_cpu_has(X86_FEATURE_APIC)) {
-		lvt1 = apic_read(APIC_LVT1);
-		apic_write(APIC_LVT1, lvt1 | APIC_LVT_MASKED);
-	}
-#endif
-	return lvt1;
-}
-
-static void unmask_nmi(u32 lvt1)
+static unsigned int nr_nmi_sources(void)
 {
 #ifdef CONFIG_X86_LOCAL_APIC
 	if (boot_cpu_has(X86_FEATURE_APIC))
-		apic_write(APIC_LVT1, lvt1);
+		return lapic_get_maxlvt() < 4 ? 1 : 2;
 #endif
+	return 0;
+}
+
+/* Nobody can handle an NMI there. @lvt: what to restore */
+static void mask_nmi(u32 *lvt)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_nmi_sources(); i++) {
+		lvt[i] = apic_read(nmi_sources[i]);
+		apic_write(nmi_sources[i], lvt[i] | APIC_LVT_MASKED);
+	}
+}
+
+static void unmask_nmi(const u32 *lvt)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_nmi_sources(); i++)
+		apic_write(nmi_sources[i], lvt[i]);
 }
 
 /**
@@ -542,15 +562,16 @@ void notrace kexec_jump_enter(struct kimage *image)
 {
 	int ftrace = __ftrace_enabled_save();
 	u64 s_cet = 0;
-	u32 lvt1 = 0;
+	u32 lvt[ARRAY_SIZE(nmi_sources)];
 
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		rdmsrq(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_disable();
 	cet_disable();
 	kexec_jump_stop_counters();
+	vmware_hold_steal_clock(true);
 	if (image->jump->no_devices)
-		lvt1 = mask_nmi();
+		mask_nmi(lvt);
 	else
 		kexec_jump_interrupts_to_boot_mode();
 
@@ -559,7 +580,8 @@ void notrace kexec_jump_enter(struct kimage *image)
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
 	if (image->jump->no_devices)
-		unmask_nmi(lvt1);
+		unmask_nmi(lvt);
+	vmware_hold_steal_clock(false);
 	kexec_jump_start_counters();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		wrmsrq(MSR_IA32_S_CET, s_cet);

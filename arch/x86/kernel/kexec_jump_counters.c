@@ -2,9 +2,9 @@
 /*
  * Kexec jump on x86: performance counters and traces of the boot CPU.
  *
- * Those of the other CPUs are stopped when these go offline. Nothing may count, raise
- * an NMI, or write samples, branches or traces to memory that is another kernel's by
- * then; and what that one does with them must not stay.
+ * Those of the other CPUs are stopped when these go offline, or die. Nothing may count,
+ * raise an NMI, or write samples, branches or traces to memory that is another kernel's
+ * by then; and what that one does with them must not stay.
  *
  * The registers: Intel SDM vol. 3B, 20.2 (architectural performance monitoring),
  * 20.6.2.4 (PEBS), 18.4 (branch trace store), vol. 3C, 33.2.8 (Processor Trace);
@@ -27,36 +27,42 @@
 #define PERF_CAP_FULL_WIDTH	BIT_ULL(13)
 
 /* In the order in which they are cleared: what starts others first. */
-static struct {
-	u32 msr;
-	u64 value;
-} saved[MAX_MSRS];
-static unsigned int nr_saved;
+struct stopped_msrs {
+	unsigned int nr;
+	struct {
+		u32 msr;
+		u64 value;
+	} list[MAX_MSRS];
+};
 
-static void save_and_clear(u32 msr)
+static struct stopped_msrs boot_cpu_msrs;
+
+/* @saved: NULL if they are cleared for good */
+static void save_and_clear(struct stopped_msrs *saved, u32 msr)
 {
 	u64 value;
 
-	if (nr_saved == MAX_MSRS || rdmsrq_safe(msr, &value))
+	if ((saved && saved->nr == MAX_MSRS) || rdmsrq_safe(msr, &value))
 		return;
-	if (value && wrmsrq_safe(msr, 0))
+	if ((value && wrmsrq_safe(msr, 0)) || !saved)
 		return;
-	saved[nr_saved].msr = msr;
-	saved[nr_saved++].value = value;
+	saved->list[saved->nr].msr = msr;
+	saved->list[saved->nr++].value = value;
 }
 
 /*
  * A trace that was running has ended. Where it would be written to, the peer may have
  * changed, and perf knows its own registers without looking.
  */
-static void end_trace(void)
+static void end_trace(const struct stopped_msrs *saved)
 {
 	u64 control;
 
 	if (rdmsrq_safe(MSR_IA32_RTIT_CTL, &control) || !(control & RTIT_CTL_TRACEEN))
 		return;
 	wrmsrq_safe(MSR_IA32_RTIT_CTL, control & ~RTIT_CTL_TRACEEN);
-	pr_notice("the Processor Trace that was running has ended\n");
+	if (saved)
+		pr_notice("the Processor Trace that was running has ended\n");
 }
 
 /* The other name of the counters writes only their lower half (SDM vol. 3, 20.2.8). */
@@ -71,7 +77,7 @@ static u32 first_counter(void)
 	return MSR_ARCH_PERFMON_PERFCTR0;
 }
 
-static void intel(void)
+static void intel(struct stopped_msrs *saved)
 {
 	union cpuid10_eax eax;
 	union cpuid10_edx edx;
@@ -79,31 +85,31 @@ static void intel(void)
 	u32 counters;
 
 	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
-		end_trace();
+		end_trace(saved);
 	if (boot_cpu_data.cpuid_level < 10)
 		return;
 	cpuid(10, &eax.full, &unused, &unused, &edx.full);
 	if (!eax.split.version_id)
 		return;
 	if (eax.split.version_id >= 2)
-		save_and_clear(MSR_CORE_PERF_GLOBAL_CTRL);
+		save_and_clear(saved, MSR_CORE_PERF_GLOBAL_CTRL);
 	if (boot_cpu_has(X86_FEATURE_DS)) {
-		save_and_clear(MSR_IA32_PEBS_ENABLE);
-		save_and_clear(MSR_IA32_DS_AREA);
+		save_and_clear(saved, MSR_IA32_PEBS_ENABLE);
+		save_and_clear(saved, MSR_IA32_DS_AREA);
 	}
 	for (i = 0; i < eax.split.num_counters; i++)
-		save_and_clear(MSR_ARCH_PERFMON_EVENTSEL0 + i);
+		save_and_clear(saved, MSR_ARCH_PERFMON_EVENTSEL0 + i);
 	counters = first_counter();
 	for (i = 0; i < eax.split.num_counters; i++)
-		save_and_clear(counters + i);
+		save_and_clear(saved, counters + i);
 	if (eax.split.version_id < 2)
 		return;
-	save_and_clear(MSR_CORE_PERF_FIXED_CTR_CTRL);
+	save_and_clear(saved, MSR_CORE_PERF_FIXED_CTR_CTRL);
 	for (i = 0; i < edx.split.num_counters_fixed; i++)
-		save_and_clear(MSR_CORE_PERF_FIXED_CTR0 + i);
+		save_and_clear(saved, MSR_CORE_PERF_FIXED_CTR0 + i);
 }
 
-static void amd(void)
+static void amd(struct stopped_msrs *saved)
 {
 	bool extended = boot_cpu_has(X86_FEATURE_PERFCTR_CORE);
 	unsigned int i, nr = extended ? AMD64_NUM_COUNTERS_CORE : AMD64_NUM_COUNTERS;
@@ -112,32 +118,47 @@ static void amd(void)
 	unsigned int step = extended ? 2 : 1;
 
 	if (boot_cpu_has(X86_FEATURE_PERFMON_V2))
-		save_and_clear(MSR_AMD64_PERF_CNTR_GLOBAL_CTL);
+		save_and_clear(saved, MSR_AMD64_PERF_CNTR_GLOBAL_CTL);
 	if (boot_cpu_has(X86_FEATURE_IBS)) {
-		save_and_clear(MSR_AMD64_IBSFETCHCTL);
-		save_and_clear(MSR_AMD64_IBSOPCTL);
+		save_and_clear(saved, MSR_AMD64_IBSFETCHCTL);
+		save_and_clear(saved, MSR_AMD64_IBSOPCTL);
 	}
 	for (i = 0; i < nr; i++)
-		save_and_clear(control + i * step);
+		save_and_clear(saved, control + i * step);
 	for (i = 0; i < nr; i++)
-		save_and_clear(counter + i * step);
+		save_and_clear(saved, counter + i * step);
+}
+
+static void stop_counters(struct stopped_msrs *saved)
+{
+	if (boot_cpu_data.x86 >= 6)
+		save_and_clear(saved, MSR_IA32_DEBUGCTLMSR);
+	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL)
+		intel(saved);
+	else if (boot_cpu_data.x86_vendor == X86_VENDOR_AMD ||
+		 boot_cpu_data.x86_vendor == X86_VENDOR_HYGON)
+		amd(saved);
 }
 
 /**
- * kexec_jump_stop_counters - stop all counters and traces of this CPU
+ * kexec_jump_stop_counters - stop all counters and traces of the boot CPU
  *
- * Interrupts are off.
+ * Called there, with interrupts off.
  */
 void kexec_jump_stop_counters(void)
 {
-	nr_saved = 0;
-	if (boot_cpu_data.x86 >= 6)
-		save_and_clear(MSR_IA32_DEBUGCTLMSR);
-	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL)
-		intel();
-	else if (boot_cpu_data.x86_vendor == X86_VENDOR_AMD ||
-		 boot_cpu_data.x86_vendor == X86_VENDOR_HYGON)
-		amd();
+	boot_cpu_msrs.nr = 0;
+	stop_counters(&boot_cpu_msrs);
+}
+
+/**
+ * kexec_jump_drop_counters - stop all counters and traces of this CPU for good
+ *
+ * Any context, on any number of CPUs. Of a kernel that panicked none went offline.
+ */
+void kexec_jump_drop_counters(void)
+{
+	stop_counters(NULL);
 }
 
 /**
@@ -147,12 +168,13 @@ void kexec_jump_stop_counters(void)
  */
 void kexec_jump_start_counters(void)
 {
+	struct stopped_msrs *saved = &boot_cpu_msrs;
 	unsigned int i;
 
-	for (i = 0; i < nr_saved; i++)
-		wrmsrq_safe(saved[i].msr, 0);
-	while (nr_saved) {
-		nr_saved--;
-		wrmsrq_safe(saved[nr_saved].msr, saved[nr_saved].value);
+	for (i = 0; i < saved->nr; i++)
+		wrmsrq_safe(saved->list[i].msr, 0);
+	while (saved->nr) {
+		saved->nr--;
+		wrmsrq_safe(saved->list[saved->nr].msr, saved->list[saved->nr].value);
 	}
 }

@@ -176,12 +176,27 @@ static void forget_machine_check(void)
 		wrmsrq_safe(MSR_IA32_MCG_STATUS, 0);
 }
 
+/* The table of the processor's hardware feedback is in memory (SDM vol. 3B, 15.6). */
+static void forget_hardware_feedback(void)
+{
+	if (cpu_feature_enabled(X86_FEATURE_HFI))
+		wrmsrq_safe(MSR_IA32_HW_FEEDBACK_CONFIG, 0);
+}
+
 /* What of this kernel would go on with this CPU. */
 static void let_go_of_cpu(void)
 {
 	forget_kvm();
 	forget_hyperv();
+	vmware_hold_steal_clock(true);
 	forget_machine_check();
+	forget_hardware_feedback();
+}
+
+static void stop_cpu(void)
+{
+	kexec_jump_drop_counters();
+	let_go_of_cpu();
 }
 
 static bool iommu_is_locked(void)
@@ -202,7 +217,7 @@ static bool others_stopped;
 static void __noreturn leave_for_good(void)
 {
 	x86_virt_emergency_disable_virtualization_cpu();
-	let_go_of_cpu();
+	stop_cpu();
 	stop_dma_by_ports();
 	stop_dma_by_memory();
 	mdelay(DMA_SETTLE_MS);
@@ -219,7 +234,6 @@ static void __noreturn leave_for_good(void)
 #endif
 	hw_breakpoint_disable();
 	cet_disable();
-	kexec_jump_stop_counters();
 	kexec_jump_interrupts_to_boot_mode();
 	forget_shared_pages();
 	kexec_jump_leave(panic_jump);
@@ -232,7 +246,7 @@ static void __noreturn leave_for_good(void)
 /* Runs in NMI context on every CPU but the one that panicked. */
 static void stop_this_cpu_for_jump(int cpu, struct pt_regs *regs)
 {
-	let_go_of_cpu();
+	stop_cpu();
 	if (cpu)
 		return;
 	/* The preserved kernel is to be resumed on the boot CPU: on this one. */
@@ -331,7 +345,7 @@ void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 #endif
 	if (on_boot_cpu)
 		leave_for_good();
-	let_go_of_cpu();
+	stop_cpu();
 	/* VMX would keep the INIT away; the others did this when they were stopped. */
 	x86_virt_emergency_disable_virtualization_cpu();
 	WRITE_ONCE(others_stopped, true);

@@ -27,6 +27,9 @@ static unsigned long long elfcorehdr_before __initdata;
 static struct kexec_jump_header preserved_header __ro_after_init;
 static bool preserved_header_valid __ro_after_init;
 
+/* All memory but its window is that kernel's: until this one is resumed from an image. */
+static bool confined;
+
 /* The header itself. */
 static struct kexec_jump_header *live_header;
 
@@ -95,6 +98,7 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(char *word)
 		return NULL;
 	}
 	preserved_header_valid = true;
+	confined = true;
 	ignore_elfcorehdr();
 	return &preserved_header;
 }
@@ -113,7 +117,7 @@ bool kexec_jump_may_add_memory(u64 start, u64 size)
 {
 	u64 end = start + size;
 
-	if (!preserved_header_valid || kexec_jump_window_has(&preserved_header, start, end))
+	if (!confined || kexec_jump_window_has(&preserved_header, start, end))
 		return true;
 	pr_warn("memory [%#llx-%#llx] is not added: it is not in the window of this kernel\n",
 		start, end - 1);
@@ -131,7 +135,7 @@ bool kexec_jump_may_add_memory(u64 start, u64 size)
  */
 bool kexec_jump_may_eject(const char *name)
 {
-	if (!preserved_header_valid)
+	if (!confined)
 		return true;
 	pr_warn("%s is not ejected: the preserved kernel may use it; jump back first\n", name);
 	return false;
@@ -168,6 +172,7 @@ struct kexec_jump_header *kexec_jump_preserved_now(void)
 void kexec_jump_forget_preserved(void)
 {
 	live_header = NULL;
+	confined = false;
 }
 
 /*
@@ -208,8 +213,6 @@ static int __init kexec_jump_peer_init(void)
 		return 0;
 	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
 	why_not = live_header ? kexec_jump_judge(live_header) : "it cannot be mapped";
-	if (!why_not && kexec_jump_check_header(live_header, back_entry, KEXEC_JUMP_AWAY))
-		why_not = "this kernel is of another kind";
 	if (why_not) {
 		pr_warn("the preserved kernel is left alone: %s; no way back, no /proc/vmcore, no shared memory\n",
 			why_not);

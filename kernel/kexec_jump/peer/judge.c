@@ -65,6 +65,9 @@ const char *kexec_jump_judge(const struct kexec_jump_header *header)
 		return "its jump page is of another version";
 	if (!kexec_jump_header_intact(header))
 		return "its jump page is damaged";
+	/* Only with the same instructions and page tables its entry can be run. */
+	if (!kexec_jump_alike(header))
+		return "its kernel is for another architecture, or another depth of paging";
 	if (header->entry != boot->entry)
 		return "its jump page is that of another entry";
 	if (header->nr_ranges != boot->nr_ranges ||

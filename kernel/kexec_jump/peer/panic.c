@@ -65,7 +65,8 @@ void __ref kexec_jump_die_early(u64 entry, const char *why)
 	tail = kexec_jump_find_tail(header);
 	if (!tail || tail->state != KEXEC_JUMP_AWAY)
 		return;
-	if (kexec_jump_header_intact(header) && kexec_jump_window_has(header, entry, entry + 1))
+	if (kexec_jump_header_intact(header) &&
+	    (kexec_jump_window_has(header, entry, entry + 1) || !kexec_jump_alike(header)))
 		return;
 	pr_emerg("%s; jumping back to the preserved kernel at %#llx\n", why, entry);
 	strscpy(tail->peer_message, why);
@@ -152,5 +153,5 @@ int __init kexec_jump_prepare_panic(unsigned long entry)
  */
 bool kexec_jump_may_crash(void)
 {
-	return kexec_jump_in_progress() && !panic_jump;
+	return kexec_jump_in_progress() && !(panic_jump && kexec_jump_preserved_now());
 }

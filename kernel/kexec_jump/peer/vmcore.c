@@ -264,6 +264,21 @@ static u64 window_pages(const struct kexec_jump_header *header)
 	return pages;
 }
 
+/* What was not exchanged in the window is this kernel's, whatever is said of it. */
+static void leave_out_own(struct view *view, const struct kexec_jump_header *header)
+{
+	unsigned int i;
+
+	for (i = 0; i < header->nr_ranges; i++) {
+		unsigned long pfn = PHYS_PFN(header->window[i].start);
+		unsigned long end = min(PHYS_PFN(header->window[i].end), view->nr_pfns);
+
+		for (; pfn < end; pfn++)
+			if (!xa_load(&view->backup, pfn))
+				__clear_bit(pfn, view->to_save);
+	}
+}
+
 static int fill_view(struct view *view)
 {
 	const struct kexec_jump_header *header = &view->header;
@@ -278,9 +293,10 @@ static int fill_view(struct view *view)
 		error = min(kexec_jump_follow_list(header->backup_map,
 						   window_pages(header),
 						   note_backup, view), 0L);
-	if (!error)
-		error = make_jump_page(view, header);
-	return error;
+	if (error)
+		return error;
+	leave_out_own(view, header);
+	return make_jump_page(view, header);
 }
 
 static struct view *make_view(const struct kexec_jump_header *live)

@@ -343,8 +343,18 @@ if ! [ -e /sys/kernel/kexec_jump ]; then
 	die "this kernel has no kexec jump (CONFIG_KEXEC_JUMP): boot one that has"
 fi
 # The peer's initramfs is looked at, too, to know what room it needs.
-if ! [ -e "/boot/kjump-initrd.img-$(uname -r)" ] && [ "$dry" = 0 ]; then
-	kjump-mkinitramfs
+if ! [ -e "/boot/kjump-initrd.img-$(uname -r)" ]; then
+	if [ "$dry" = 1 ]; then
+		say "would run: kjump-mkinitramfs"
+		kjump-mkinitramfs -o "$work/initrd"
+		{
+			cat "$conf" 2>/dev/null || :
+			echo "initrd=$work/initrd"
+		} >"$work/conf"
+		export KJUMP_CONF="$work/conf"
+	else
+		kjump-mkinitramfs
+	fi
 fi
 choose
 configure

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "../string.h"
 
+#include <linux/elf-em.h>
 #include <linux/kexec_jump_abi.h>
 
 #include <asm/setup.h>	/* For COMMAND_LINE_SIZE */
@@ -49,6 +50,18 @@ static bool locked_down(void)
 	       boot_params_ptr->secure_boot == SECURE_BOOT_ENABLED;
 }
 
+/* Could the preserved kernel be entered in the mode that this one is in? */
+static bool is_alike(const struct kexec_jump_header *h)
+{
+#ifdef CONFIG_X86_64
+	u64 flags = native_read_cr4() & X86_CR4_LA57 ? KEXEC_JUMP_5LEVEL : 0;
+
+	return h->machine == EM_X86_64 && h->flags == flags;
+#else
+	return h->machine == EM_386;
+#endif
+}
+
 /*
  * The kernel gets the word with the entry from a command line of this size, and
  * after what is built in, or not at all.
@@ -82,6 +95,9 @@ void kexec_jump_find_window(void)
 		back_entry = entry;
 	if (kexec_jump_header_intact(h) && h->entry == entry) {
 		header = h;
+		/* Nobody can come back there, but where it is must not be written to. */
+		if (!is_alike(h))
+			back_entry = 0;
 		if (!kernel_will_see_entry())
 			kexec_jump_give_back("cannot be confined: its command line is too long");
 		return;

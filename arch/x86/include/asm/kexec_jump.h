@@ -139,7 +139,15 @@ unsigned long kexec_jump_leave(struct kexec_jump *jump);
 
 /* kexec_jump_counters.c */
 void kexec_jump_stop_counters(void);
+void kexec_jump_drop_counters(void);
 void kexec_jump_start_counters(void);
+
+/* cpu/vmware.c */
+#ifdef CONFIG_HYPERVISOR_GUEST
+void vmware_hold_steal_clock(bool hold);
+#else
+static inline void vmware_hold_steal_clock(bool hold) { }
+#endif
 
 /* kexec_jump_fault.c */
 void kexec_jump_set_faults(struct page *page, struct kexec_jump_state *state, u64 page_pa);

@@ -89,10 +89,12 @@ const char *human_size(uint64_t bytes, char *buf, size_t len);
 double now_seconds(void);
 unsigned int online_cpus(void);
 uint64_t memory_size(void);			/* of this machine, bytes */
+bool runs_64bit(void);				/* this machine's kernel does */
 
 /*
- * From here on SIGINT, SIGTERM and SIGHUP wait until check_interrupted() is called,
- * which fails then: what was begun is cleaned up.
+ * From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT wait until check_interrupted() is
+ * called, which fails then: what was begun is cleaned up. Those that were ignored before,
+ * as by nohup, still are. That nobody reads what is printed is no reason to end.
  */
 void hold_signals(void);
 int check_interrupted(void);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 #include <fcntl.h>
@@ -185,11 +186,13 @@ static void note_signal(int number)
 
 void hold_signals(void)
 {
-	static const int held[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction sa = { .sa_handler = note_signal, .sa_flags = SA_RESTART };
+	static const int held[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction sa = { .sa_handler = note_signal, .sa_flags = SA_RESTART }, before;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-		sigaction(held[i], &sa, NULL);
+		if (!sigaction(held[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			sigaction(held[i], &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
 }
 
 int check_interrupted(void)
@@ -337,6 +340,13 @@ unsigned int online_cpus(void)
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n > 0 ? (unsigned int)n : 1;
+}
+
+bool runs_64bit(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && !strcmp(u.machine, "x86_64");
 }
 
 uint64_t memory_size(void)

@@ -347,12 +347,24 @@ int disks_look(struct disks *d, bool any_missing)
 	return rc;
 }
 
+static bool is_place_taken(const struct here *h, const struct noted *n)
+{
+	for (unsigned int i = 0; i < n->count; i++)
+		for (unsigned int j = 0; j < h->count; j++)
+			if (identity_same_place(&h->list[j].id, &n->pieces[i]))
+				return true;
+	return false;
+}
+
 /* @any_missing: wherever it is. */
 static enum state state_of(const struct here *h, const struct noted *n, bool any_missing)
 {
 	uint64_t hash;
 	enum state state = hash_of(h, n, &hash);
 
+	/* To its system one that is elsewhere is not there, unless another one is where it was. */
+	if (state == MOVED && !n->writes && !is_place_taken(h, n))
+		state = MISSING;
 	if (state == MISSING || (state == MOVED && !any_missing))
 		return state;
 	return hash != n->hash ? CHANGED : AS_IT_WAS;
@@ -403,10 +415,11 @@ int disks_compare(const struct disks *d, const char *image, double wait, bool an
 				add_listed(&lists[state], ", ", d->list[i].name);
 		}
 		free_here(&h);
-		waiting = (lists[MISSING] || only_read) && !last;
+		waiting = (lists[MISSING] || only_read) && !last && !check_interrupted();
 		if (waiting)
 			usleep(100 * 1000);
 	} while (waiting);
+	rc = check_interrupted();
 	if (only_read)
 		step("not there: %s, which its system only reads", only_read);
 	free(only_read);

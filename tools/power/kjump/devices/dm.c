@@ -97,6 +97,17 @@ bool dm_encrypts(dev_t dev)
 	return any_of(dev, types, ARRAY_SIZE(types));
 }
 
+bool dm_is_lvm(dev_t dev)
+{
+	char *file = xasprintf("/sys/dev/block/%u:%u/dm/uuid", major(dev), minor(dev));
+	char *uuid = read_text(file);
+	bool is = uuid && !strncmp(uuid, "LVM-", 4);
+
+	free(uuid);
+	free(file);
+	return is;
+}
+
 const char *dm_restless(dev_t dev)
 {
 	static const char * const types[] = {

@@ -4,6 +4,7 @@
 #include "devices/dm.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
@@ -103,6 +104,17 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 	if (n >= 0)
 		free(names);
 	return rc;
+}
+
+static int is_hidden(void *ctx, const char *path)
+{
+	(void)ctx;
+	return access(path, R_OK) && errno == EACCES;
+}
+
+bool device_hidden(void)
+{
+	return device_for_each(is_hidden, NULL);
 }
 
 struct wanted {

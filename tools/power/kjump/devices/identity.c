@@ -351,6 +351,13 @@ bool identity_moved(const struct identity *a, const struct identity *b)
 	return both(a->at, b->at, &equal) && !equal;
 }
 
+bool identity_same_place(const struct identity *a, const struct identity *b)
+{
+	bool equal;
+
+	return both(a->at, b->at, &equal) && equal;
+}
+
 bool identity_overlap(const struct identity *a, const struct identity *b)
 {
 	return a->start < b->start + b->length && b->start < a->start + a->length;

@@ -38,6 +38,8 @@ enum same_disk identity_compare(const struct identity *a, const struct identity 
  * with what is where its disk was.
  */
 bool identity_moved(const struct identity *a, const struct identity *b);
+/* Whether they are known to be connected in the same place. */
+bool identity_same_place(const struct identity *a, const struct identity *b);
 /* Whether some byte is in both parts, if they are of one disk. */
 bool identity_overlap(const struct identity *a, const struct identity *b);
 

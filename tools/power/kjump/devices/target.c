@@ -9,8 +9,10 @@
 #include <blkid/blkid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -257,6 +259,17 @@ static int check_new_file(const char *path, const char *busy)
 	return rc;
 }
 
+static int check_writable(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), read_only = 0;
+	bool refused = fd >= 0 && !ioctl(fd, BLKROGET, &read_only) && read_only;
+
+	if (fd >= 0)
+		close(fd);
+	return refused ? fail(KJ_REFUSED, "%s cannot be written to (blockdev --setrw, or a switch on the card)",
+			      path) : KJ_OK;
+}
+
 int device_check(const char *path, const char *busy, bool force)
 {
 	struct stat st;
@@ -271,6 +284,8 @@ int device_check(const char *path, const char *busy, bool force)
 		return fail(KJ_USAGE, "%s is neither a block device nor a regular file", path);
 	if (S_ISBLK(st.st_mode)) {
 		rc = check_unused(path, st.st_rdev, busy);
+		if (!rc)
+			rc = check_writable(path);
 		if (rc)
 			return rc;
 	} else if (busy) {

@@ -51,6 +51,9 @@ int need_view(void)
 		rc = need_loading();
 	if (rc)
 		return rc;
+	if (jump_leads_back() && jump_loaded())
+		return fail(KJ_REFUSED,
+			    "this kernel was jumped to, and nobody but the one that jumped here would see its memory; do this there (kjump back)");
 	/* What is not to be written to a disk is not shown to a peer, either. */
 	modes = read_text("/sys/power/disk");
 	if (modes && strstr(modes, "[disabled]"))

@@ -14,10 +14,13 @@
 #define SETUP_VERSION		0x206
 #define SETUP_ALIGNMENT		0x230
 #define SETUP_RELOCATABLE	0x234
+#define SETUP_XLOADFLAGS	0x236
 #define SETUP_CMDLINE_SIZE	0x238
 #define SETUP_INIT_SIZE		0x260
 #define SETUP_KERNEL_INFO	0x268
 #define SETUP_END		0x26c
+
+#define XLF_KERNEL_64		0x01
 
 /* kernel_info: "LToP", its fixed and its whole size; then chunks: name, size, data. */
 #define INFO_HEADER		12
@@ -82,6 +85,7 @@ int bzimage_read(const char *path, struct bzimage *k)
 	k->alignment = setup[SETUP_RELOCATABLE] ? get32(setup + SETUP_ALIGNMENT) : 0;
 	k->init_size = get32(setup + SETUP_INIT_SIZE);
 	k->cmdline_size = get32(setup + SETUP_CMDLINE_SIZE);
+	k->is_64bit = setup[SETUP_XLOADFLAGS] & XLF_KERNEL_64;
 	/* 0 means 4, for kernels of the last century. */
 	sectors = setup[SETUP_SECTS] ? setup[SETUP_SECTS] : 4;
 	if ((get32(setup + SETUP_VERSION) & 0xffff) >= 0x20f)
@@ -96,4 +100,16 @@ int bzimage_read(const char *path, struct bzimage *k)
 			    "kernel %s: it has version %u of kexec jump, kjump and this kernel have %u; name another one (--kernel)",
 			    path, k->jump_version, KEXEC_JUMP_VERSION);
 	return KJ_OK;
+}
+
+int bzimage_read_alike(const char *path, struct bzimage *k)
+{
+	bool here = runs_64bit();
+	int rc = bzimage_read(path, k);
+
+	if (!rc && k->is_64bit != here)
+		rc = fail(KJ_REFUSED,
+			  "kernel %s: it is for %s, this kernel for %s, and they cannot jump to each other; name another one (--kernel)",
+			  path, k->is_64bit ? "x86_64" : "i386", here ? "x86_64" : "i386");
+	return rc;
 }

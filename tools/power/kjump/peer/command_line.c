@@ -100,7 +100,7 @@ static bool passed_on(const struct word *w)
 		"rootwait", "rootwait=", "ro", "rw", "init=", "rdinit=", "ip=", "nfsroot=",
 		"resume=", "resume_offset=", "resumedelay=", "resumewait", "noresume",
 		"hibernate=", "crashkernel=", "elfcorehdr=", "kexec_jump_back_entry=",
-		"kexec_jump_vmcore=", "mem=", "memmap=", "bootconfig",
+		"kexec_jump_vmcore=", "mem=", "memmap=", "bootconfig", "lockdown=",
 		"kjump.serve", "kjump.restore", "kjump.restore=",
 		/* What is on the preserved kernel's disks is not the peer's. */
 		"dm-mod.create=", "dm-mod.waitfor=", "md=",
@@ -200,6 +200,10 @@ static int add_appended(char **line, const char *append)
 		if (is_parameter(&w, "kexec_jump_back_entry="))
 			return fail(KJ_REFUSED,
 				    "%.*s is what kexec tells the peer; leave it out (--append)",
+				    (int)w.length, w.start);
+		if (is_parameter(&w, "lockdown="))
+			return fail(KJ_REFUSED,
+				    "a peer that is locked down does not jump back; leave out %.*s (--append)",
 				    (int)w.length, w.start);
 		add(line, w.start, w.length);
 	}

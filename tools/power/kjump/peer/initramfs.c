@@ -53,6 +53,20 @@ static bool header_done(struct cpio *c)
 	return true;
 }
 
+/* Files of initramfs-tools, of dracut, and of mkinitcpio. */
+static bool is_a_distribution_s(const char *name)
+{
+	static const char * const files[] = {
+		"conf/initramfs.conf", "etc/initrd-release", "usr/lib/initrd-release",
+		"init_functions"
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(files); i++)
+		if (!strcmp(name, files[i]))
+			return true;
+	return false;
+}
+
 static bool entry_done(struct cpio *c)
 {
 	const char *name = c->head + HEADER, *last;
@@ -76,6 +90,7 @@ static bool entry_done(struct cpio *c)
 		c->fs->has_init = true;
 	if (!strcmp(last, "kjump") && S_ISREG(mode) && (mode & 0111))
 		c->fs->has_kjump = true;
+	c->fs->sets_up_disks |= is_a_distribution_s(name);
 	if (S_ISREG(mode))
 		c->fs->unpacked += align_up(size, PAGE);
 	return true;
@@ -300,6 +315,10 @@ int initramfs_read(const char *path, struct initramfs *fs)
 	if (!rc && !fs->has_kjump)
 		rc = fail(KJ_REFUSED,
 			  "initramfs %s: there is no kjump in it, so the peer would not come back; name another (--initrd), or put kjump and kjump-boot into it",
+			  path);
+	if (!rc && fs->sets_up_disks)
+		rc = fail(KJ_REFUSED,
+			  "initramfs %s: it is to boot a system from its disks, which are not the peer's; name one that kjump-mkinitramfs has made (--initrd)",
 			  path);
 	return rc;
 }

@@ -8,6 +8,7 @@
 struct initramfs {
 	uint64_t packed, unpacked;	/* bytes of the file, and of memory its files take */
 	bool has_init, has_kjump;
+	bool sets_up_disks;		/* it is a distribution's, to mount the root file system */
 };
 
 /* Read it all; KJ_FAILED, or KJ_REFUSED if it is none. */

@@ -120,6 +120,13 @@ bool jump_loaded(void)
 	return jump_number("image_entry");
 }
 
+bool jump_leads_back(void)
+{
+	uint64_t back = jump_number("jump_back_entry"), entry = jump_number("image_entry");
+
+	return back && (!entry || entry == back);
+}
+
 bool jump_was_resumed(void)
 {
 	char *last = jump_file("last");
@@ -179,6 +186,8 @@ static int not_jumped(int error)
 
 int jump(void)
 {
+	/* What stock kexec has loaded, it may go on to jump to; but not the way back of a peer. */
+	bool hold = jump_number("held") || jump_number("jump_back_entry");
 	char *last;
 	int error, rc = KJ_OK;
 
@@ -186,7 +195,7 @@ int jump(void)
 	sync();
 	jump_hold(false);
 	error = reboot(LINUX_REBOOT_CMD_KEXEC) ? errno : 0;
-	jump_hold(true);
+	jump_hold(hold);
 	if (error)
 		return not_jumped(error);
 	last = jump_file("last");

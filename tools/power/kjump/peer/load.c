@@ -57,7 +57,7 @@ static int plan(struct conf *conf, struct mem_range *window, char **line)
 	if (!rc)
 		rc = conf_complete(conf);
 	if (!rc)
-		rc = bzimage_read(conf->kernel, &kernel);
+		rc = bzimage_read_alike(conf->kernel, &kernel);
 	if (!rc)
 		rc = initramfs_read(conf->initrd, &fs);
 	if (!rc)

@@ -30,7 +30,7 @@ static bool cannot_jump(const char *boot, const char *name)
 {
 	char *file = xasprintf("%s/%s", boot, name);
 	struct bzimage kernel;
-	bool cannot = bzimage_read(file, &kernel) == KJ_REFUSED;
+	bool cannot = bzimage_read_alike(file, &kernel) == KJ_REFUSED;
 
 	fail_clear();
 	free(file);
@@ -86,6 +86,17 @@ static bool is_volume(const char *device)
 	return S_ISBLK(st.st_mode) && dm_is(st.st_rdev) && !dm_encrypts(st.st_rdev);
 }
 
+/* LVM's, by a name from which an initramfs cannot tell which one to set up. */
+static bool is_hidden_volume(const char *from, const char *device)
+{
+	const char *slash = !strncmp(from, "/dev/", 5) ? strchr(from + 5, '/') : NULL;
+	struct stat st;
+
+	if (!is_volume(device) || (slash && slash[1] && strncmp(from, "/dev/disk/", 10)))
+		return false;
+	return stat(device, &st) || dm_is_lvm(st.st_rdev);
+}
+
 /* Whether @words say that what is on @device is to be resumed. */
 static int check_words(const char *words, const char *device, const char *name, const char *boot)
 {
@@ -103,6 +114,10 @@ static int check_words(const char *words, const char *device, const char *name, 
 	else if (from && *from && (!strcmp(from, "no") || is_another(from, device)))
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore=%s and would not resume this system from %s: kjump setup %s, or --any-boot",
+			  name, boot, from, device, device);
+	else if (from && *from && is_hidden_volume(from, device))
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore=%s, would not set up %s by that name and not resume this system: kjump setup %s, or --any-boot",
 			  name, boot, from, device, device);
 	free(from);
 	return rc;
@@ -135,7 +150,7 @@ static int check_entry(const char *boot, const struct boot_entry *entry, const c
 
 	if (cannot_jump(boot, name))
 		return fail(KJ_REFUSED,
-			    "the next boot starts %s, by %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP), or another version of it, and would not resume this system; remove it, or have another one started, or --any-boot",
+			    "the next boot starts %s, by %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP), or another version of it, or is for another architecture, and would not resume this system; remove it, or have another one started, or --any-boot",
 			    name, boot);
 	rc = check_words(entry->words, device, name, boot);
 	if (!rc)

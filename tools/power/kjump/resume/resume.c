@@ -9,16 +9,13 @@
 #include <linux/elf-em.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 /* --- is it for this machine --------------------------------------------- */
 
 static uint32_t own_machine(void)
 {
-	struct utsname u;
-
-	return !uname(&u) && !strcmp(u.machine, "x86_64") ? EM_X86_64 : EM_386;
+	return runs_64bit() ? EM_X86_64 : EM_386;
 }
 
 static int another_machine(const struct image *image, const char *why)
@@ -311,7 +308,11 @@ int restore_load(struct image *image)
 		return rc;
 	extents_rewind(&l.cursor, &image->index.extents);
 	rc = image_unpack(image, load_data, &l, "loading");
-	return rc ? rc : load_call(&l, false);
+	rc = rc ? rc : load_call(&l, false);
+	/* A reboot in the meantime is none into it. */
+	if (!rc)
+		jump_hold(true);
+	return rc;
 }
 
 static int only_check(void *ctx, uint64_t data_offset, const void *data, size_t length)
@@ -334,11 +335,8 @@ int restore_check_data(struct image *image)
  */
 int restore_jump(struct image *image)
 {
-	int rc;
+	int rc = image_write_super(image, IMAGE_USED);
 
-	/* To be interrupted in between would lose it. */
-	hold_signals();
-	rc = image_write_super(image, IMAGE_USED);
 	if (!rc) {
 		rc = jump();
 		if (!rc)

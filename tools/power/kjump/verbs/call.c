@@ -6,6 +6,7 @@
 #include "peer/program.h"
 #include "verbs/verbs.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -52,6 +53,11 @@ static int load_flat(const char *program, uint64_t address, unsigned long flags)
 	fd = open(program, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		return fail(KJ_FAILED, "%s: %s", program, strerror(errno));
+	if (!S_ISREG(st.st_mode) || !st.st_size) {
+		close(fd);
+		return fail(KJ_FAILED, "%s: %s", program,
+			    S_ISREG(st.st_mode) ? "there is nothing in it" : "no regular file");
+	}
 	segment.bufsz = (size_t)st.st_size;
 	segment.memsz = align_up(segment.bufsz, PAGE) + PAGE;
 	segment.mem = (unsigned long)address;
@@ -91,15 +97,19 @@ static int load_elf(struct conf *conf, const char *program)
 	return rc;
 }
 
-static bool is_elf(const char *path)
+/* The architecture that an ELF program is for; EM_NONE if it is no ELF program. */
+static uint16_t elf_machine(const char *path)
 {
-	char magic[4] = "";
+	/* Up to there it has the same layout for 32 and 64 bits. */
+	Elf32_Ehdr header = { .e_machine = EM_NONE };
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool elf = fd >= 0 && pread_full(fd, magic, 4, 0) == 4 && !memcmp(magic, "\177ELF", 4);
+	bool elf = fd >= 0 &&
+		   pread_full(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
+		   !memcmp(header.e_ident, ELFMAG, SELFMAG);
 
 	if (fd >= 0)
 		close(fd);
-	return elf;
+	return elf ? header.e_machine : EM_NONE;
 }
 
 /*
@@ -134,6 +144,8 @@ static int tell_and_jump(struct program_call *call, bool flat, uint64_t address)
 
 	if (!rc && call->times > 1)
 		rc = jump_times(call->times);
+	if (!rc)
+		rc = check_interrupted();
 	if (rc)
 		return rc;
 	jumped = jump();
@@ -163,10 +175,14 @@ static int call_program(struct conf *conf, struct program_call *call, bool flat,
 			uint64_t address, unsigned long flags)
 {
 	const char *program = call->argv[0];
-	int rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
+	int rc;
 
+	/* What stays loaded would be jumped to by the next reboot. */
+	hold_signals();
+	rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
 	if (rc)
 		return rc;
+	jump_hold(true);
 	rc = tell_and_jump(call, flat, address);
 	kexec_unload();
 	if (!call->alone)
@@ -196,6 +212,7 @@ int verb_call(int argc, char **argv)
 	struct program_call call = { .room = PROGRAM_ROOM, .times = 1 };
 	uint64_t address = 32 * MB;
 	bool force = false, at = false, elf = false;
+	uint16_t machine = EM_NONE;
 	unsigned long flags = 0;
 	struct conf conf;
 	int c, rc = conf_read(&conf);
@@ -223,7 +240,11 @@ int verb_call(int argc, char **argv)
 	if (!rc && access(argv[optind], R_OK))
 		rc = fail(KJ_FAILED, "%s: %s", argv[optind], strerror(errno));
 	if (!rc)
-		elf = is_elf(argv[optind]);
+		machine = elf_machine(argv[optind]);
+	elf = machine != EM_NONE;
+	if (elf && machine != (runs_64bit() ? EM_X86_64 : EM_386))
+		rc = fail(KJ_REFUSED, "%s: an ELF program for another architecture (machine %u)",
+			  argv[optind], machine);
 	if (!rc && at && elf)
 		rc = usage(argv[0], "an ELF program says itself where it belongs: no --mem");
 	if (!rc && flags && elf)

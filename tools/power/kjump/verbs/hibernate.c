@@ -161,6 +161,9 @@ int verb_hibernate(int argc, char **argv)
 		rc = device_on_hardware(device);
 	if (!rc)
 		rc = need_view();
+	if (!rc && jump_number("preserved"))
+		rc = fail(KJ_REFUSED,
+			  "the kernel that jumped here would be lost; jump back (kjump back) and hibernate that one");
 	if (!rc)
 		rc = check_peers();
 	if (!rc && !machine_ram_loadable())

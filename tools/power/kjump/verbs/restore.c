@@ -5,6 +5,7 @@
 #include "devices/names.h"
 #include "image/image.h"
 #include "peer/kexec.h"
+#include "peer/peer.h"
 #include "resume/resume.h"
 #include "verbs/verbs.h"
 
@@ -109,12 +110,19 @@ static int look_at(void *ctx, const char *path)
 	return 0;
 }
 
+static int none_found(void)
+{
+	if (device_hidden())
+		return fail(KJ_FAILED, "only root may look for an image on all block devices");
+	return fail(KJ_NONE, "no image to restore on any block device");
+}
+
 static int list_images(void)
 {
 	struct search s = { .print = true };
 
 	device_for_each(look_at, &s);
-	return s.images ? KJ_OK : fail(KJ_NONE, "no image on any block device");
+	return s.images ? KJ_OK : none_found();
 }
 
 static int check_disks(const struct image *image, double wait, bool any_missing, bool any_changed)
@@ -194,7 +202,7 @@ static int find_image(double wait, char **path)
 			}
 		} else if (last) {
 			rc = s.bad ? fail(KJ_BAD_IMAGE, "%s", s.bad) :
-				fail(KJ_NONE, "no image to restore on any block device");
+				none_found();
 		}
 		free(why);
 		free_search(&s);
@@ -212,16 +220,25 @@ struct ignored {
 static int restore_from(const char *path, bool check, const struct ignored *ignored)
 {
 	struct image image;
-	int rc = image_open(&image, path, !check);
+	int rc;
 
+	/* What is loaded, and stays, would be jumped to by the next reboot. */
+	hold_signals();
+	rc = image_open(&image, path, !check);
 	if (!rc)
 		rc = image_read_all(&image, true);
 	if (!rc)
 		rc = restore_check_machine(&image, ignored->firmware);
 	if (!rc && !check && !ignored->mounts)
 		rc = device_none_written(image_device(&image));
+	if (!rc && check)
+		rc = restore_check_data(&image);
 	if (!rc)
-		rc = check ? restore_check_data(&image) : restore_load(&image);
+		rc = need_jump_support();
+	if (!rc)
+		rc = need_loading();
+	if (!rc && !check)
+		rc = restore_load(&image);
 	/* By now the disks had some time to appear. */
 	if (!rc) {
 		rc = check_disks(&image, DISK_SECONDS, ignored->missing, ignored->changed);
@@ -231,6 +248,7 @@ static int restore_from(const char *path, bool check, const struct ignored *igno
 	if (!rc && check)
 		step("%s can be resumed here", path);
 	if (!rc && !check) {
+		/* To be interrupted from here on would lose it. */
 		step("resuming");
 		rc = restore_jump(&image);
 	}

@@ -259,7 +259,8 @@ static int show_kernel(const char *path)
 	int rc = bzimage_read(path, &kernel);
 
 	if (!rc)
-		answer("%s: a kernel with kexec jump, version %u", path, kernel.jump_version);
+		answer("%s: a kernel with kexec jump, version %u, for %s", path,
+		       kernel.jump_version, kernel.is_64bit ? "x86_64" : "i386");
 	return rc;
 }
 
@@ -273,7 +274,7 @@ int verb_status(int argc, char **argv)
 	};
 	const char *kernel = NULL;
 	struct listing l = { 0 };
-	bool timing = false;
+	bool timing = false, hidden;
 	int c, rc;
 
 	while ((c = next_option(argc, argv, options, status_help)) >= 0)
@@ -302,18 +303,20 @@ int verb_status(int argc, char **argv)
 			putchar('\n');
 		return rc;
 	}
+	hidden = device_hidden();
 	if (l.json) {
 		putchar('{');
 		kernel_as_json();
-		fputs(", \"images\": [", stdout);
+		fputs(hidden ? ", \"images\": null" : ", \"images\": [", stdout);
 	} else {
 		kernel_as_text();
 	}
-	device_for_each(visit, &l);
+	if (!hidden)
+		device_for_each(visit, &l);
 	if (l.json)
-		puts("]}");
+		puts(hidden ? "}" : "]}");
 	else if (!l.count)
-		answer("%-18snone", "images");
+		answer("%-18s%s", "images", hidden ? "only root may look for them" : "none");
 	return jump_supported() ? KJ_OK :
 		fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
 }

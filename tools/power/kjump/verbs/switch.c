@@ -13,7 +13,7 @@ static const char switch_help[] =
 	"kjump switch [NAME]\n\n"
 	"Jump to the peer that kjump load has loaded, and leave it to its shell. Returns\n"
 	"when somebody jumps back there (kjump back). In a peer: let another one run, by its\n"
-	"name; kjump status lists them.\n";
+	"name; kjump status lists them; without one it is kjump back.\n";
 
 /*
  * Images that kjump save has made in the peer and did not mark: it died, or was left
@@ -66,7 +66,8 @@ int verb_switch(int argc, char **argv)
 	name = optind < argc ? argv[optind] : NULL;
 	if (!rc && name && is_one_of(name, "self"))
 		return fail(KJ_NONE, "%s is this kernel", name);
-	if (!rc && name && is_one_of(name, "other"))
+	/* Who waits where this one was jumped to from is to know what was saved of him here. */
+	if (!rc && (name ? is_one_of(name, "other") : jump_leads_back()))
 		return peer_serve(true, name);
 	if (!rc)
 		rc = need_jump_support();
