@@ -167,7 +167,7 @@ def test_refused_before_the_jump(boot, either):
     refused("kjump hibernate /dev/nothing", "No such file", rc=1)
     refused("kjump hibernate", "name a device", rc=2)
     g.run(f"blockdev --setro {DEVICE}").check()
-    refused(f"kjump hibernate --dry-run --force {DEVICE}", "cannot be written to (blockdev --setrw")
+    refused(f"kjump hibernate --dry-run --force {DEVICE}", "is read-only (blockdev --setrw")
     g.run(f"blockdev --setrw {DEVICE}").check()
     # In memory, with what is in memory.
     g.run("mkdir /tmp/t; mount -t tmpfs -o size=90% t /tmp/t; memfill -k 1 110").check()

@@ -32,6 +32,11 @@ def files(suffix, owned=True, touched=True):
                   if not suffix or f.endswith(suffix) and not f.startswith("tools/"))
 
 
+def wanted(src, variant):
+    """The options of the lab's kernel, and what else the series touches."""
+    return kernel.wanted(src, variant, {"HYPERVISOR_GUEST": "y"})
+
+
 def for_variant(sources, variant):
     """Sources of x86 that this variant compiles."""
     # There are no memory hotplug and no kexec_file_load on i386.
@@ -214,7 +219,7 @@ def new_warnings(variant):
     home = kernel.build(variant)
     obj = home / "lint"
     kernel.seed(home / "obj", obj)
-    kernel.configure(tree.TREE, obj, variant, kernel.wanted(tree.TREE, variant))
+    kernel.configure(tree.TREE, obj, variant, wanted(tree.TREE, variant))
     sources = for_variant(files(".c"), variant)
     now = warnings(tree.TREE, obj, variant, sources)
 
@@ -236,7 +241,7 @@ def new_warnings(variant):
         if before[0] != key:
             say(f"{variant}: what the base says of the files we change")
             obj = home / "lint-base"
-            kernel.configure(src, obj, variant, kernel.wanted(src, variant))
+            kernel.configure(src, obj, variant, wanted(src, variant))
             before = [key, *sorted(warnings(src, obj, variant, touched) if touched else [])]
             stamp.set("\n".join(before))
     return sorted(now - set(before[1:])), source

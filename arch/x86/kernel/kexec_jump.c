@@ -59,6 +59,7 @@
 #include <asm/sections.h>
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
+#include <asm/vmware.h>
 #include <asm/xen/hypervisor.h>
 
 static_assert(sizeof(struct kexec_jump_header) <= KEXEC_JUMP_CODE);
@@ -569,7 +570,8 @@ void notrace kexec_jump_enter(struct kimage *image)
 	hw_breakpoint_disable();
 	cet_disable();
 	kexec_jump_stop_counters();
-	vmware_hold_steal_clock(true);
+	if (IS_ENABLED(CONFIG_HYPERVISOR_GUEST))
+		vmware_hold_steal_clock(true);
 	if (image->jump->no_devices)
 		mask_nmi(lvt);
 	else
@@ -581,7 +583,8 @@ void notrace kexec_jump_enter(struct kimage *image)
 	restore_processor_state();
 	if (image->jump->no_devices)
 		unmask_nmi(lvt);
-	vmware_hold_steal_clock(false);
+	if (IS_ENABLED(CONFIG_HYPERVISOR_GUEST))
+		vmware_hold_steal_clock(false);
 	kexec_jump_start_counters();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		wrmsrq(MSR_IA32_S_CET, s_cet);

@@ -28,6 +28,7 @@
 #include <asm/pci_x86.h>
 #include <asm/reboot.h>
 #include <asm/setup.h>
+#include <asm/vmware.h>
 #include <asm/x86_init.h>
 
 #ifdef CONFIG_PCI
@@ -188,7 +189,8 @@ static void let_go_of_cpu(void)
 {
 	forget_kvm();
 	forget_hyperv();
-	vmware_hold_steal_clock(true);
+	if (IS_ENABLED(CONFIG_HYPERVISOR_GUEST))
+		vmware_hold_steal_clock(true);
 	forget_machine_check();
 	forget_hardware_feedback();
 }

@@ -132,7 +132,6 @@ static inline u64 kexec_jump_label_pa(u64 page_pa, const char *label)
 }
 
 struct kexec_jump;
-
 /* kexec_jump.c */
 void kexec_jump_interrupts_to_boot_mode(void);
 unsigned long kexec_jump_leave(struct kexec_jump *jump);
@@ -141,13 +140,6 @@ unsigned long kexec_jump_leave(struct kexec_jump *jump);
 void kexec_jump_stop_counters(void);
 void kexec_jump_drop_counters(void);
 void kexec_jump_start_counters(void);
-
-/* cpu/vmware.c */
-#ifdef CONFIG_HYPERVISOR_GUEST
-void vmware_hold_steal_clock(bool hold);
-#else
-static inline void vmware_hold_steal_clock(bool hold) { }
-#endif
 
 /* kexec_jump_fault.c */
 void kexec_jump_set_faults(struct page *page, struct kexec_jump_state *state, u64 page_pa);

@@ -266,8 +266,9 @@ static int check_writable(const char *path)
 
 	if (fd >= 0)
 		close(fd);
-	return refused ? fail(KJ_REFUSED, "%s cannot be written to (blockdev --setrw, or a switch on the card)",
-			      path) : KJ_OK;
+	if (!refused)
+		return KJ_OK;
+	return fail(KJ_REFUSED, "%s is read-only (blockdev --setrw, or a switch on it)", path);
 }
 
 int device_check(const char *path, const char *busy, bool force)

@@ -186,8 +186,7 @@ static int not_jumped(int error)
 
 int jump(void)
 {
-	/* What stock kexec has loaded, it may go on to jump to; but not the way back of a peer. */
-	bool hold = jump_number("held") || jump_number("jump_back_entry");
+	bool not_stock_s = jump_number("held") || jump_number("jump_back_entry");
 	char *last;
 	int error, rc = KJ_OK;
 
@@ -195,7 +194,7 @@ int jump(void)
 	sync();
 	jump_hold(false);
 	error = reboot(LINUX_REBOOT_CMD_KEXEC) ? errno : 0;
-	jump_hold(hold);
+	jump_hold(not_stock_s);
 	if (error)
 		return not_jumped(error);
 	last = jump_file("last");

@@ -55,8 +55,7 @@ bool jump_supported(void);
 uint64_t jump_number(const char *name);
 /* Whether something to jump to is loaded. */
 bool jump_loaded(void);
-/* In a kernel that was jumped to: what is loaded, if anything, is the way back. */
-bool jump_leads_back(void);
+bool jump_leads_back(void);		/* it is the way back of a peer, or nothing is */
 
 /* From now on, nobody but kjump is to jump to what is loaded; a reboot is a reboot. */
 void jump_hold(bool hold);
