@@ -134,7 +134,7 @@ def test_missing_and_changed(boot, either, tmp_path):
     returns(c, f"kjump restore --check --ignore-changed {target}", BAD_IMAGE, "not there: .*--ignore-missing")
     c.run(f"kjump restore --check --ignore-missing {target}").check()
     # Somebody ends it while it waits: nothing stays loaded, for the next reboot to jump to.
-    r = c.run(f"kjump restore {target} & until [ $(cat {SYSFS}/image_entry) != 0x0 ]; do usleep 50000; done; cat {SYSFS}/held; "
+    r = c.run(f"kjump restore {target} & until [ $(cat {SYSFS}/held) = 1 ] || ! kill -0 $!; do usleep 50000; done; cat {SYSFS}/held; "
               "kill $!; wait $!")
     assert r.rc == 128 + signal.SIGTERM and re.search("^1$", r.out, re.M) and "interrupted" in r.out, r
     assert c.run(f"cat {SYSFS}/image_entry").out == "0x0"

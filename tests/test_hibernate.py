@@ -170,7 +170,8 @@ def test_refused_before_the_jump(boot, either):
     refused(f"kjump hibernate --dry-run --force {DEVICE}", "is read-only (blockdev --setrw")
     g.run(f"blockdev --setrw {DEVICE}").check()
     # In memory, with what is in memory.
-    g.run("mkdir /tmp/t; mount -t tmpfs -o size=90% t /tmp/t; memfill -k 1 110").check()
+    g.run("mkdir /tmp/t; mount -t tmpfs -o size=90% t /tmp/t").check()
+    fill(g, 48 << 10)
     refused("kjump snapshot /tmp/t/dump", "it would be in memory, of which")
     g.run("killall memfill; while pidof memfill >/dev/null; do usleep 50000; done; umount /tmp/t").check()
     # Tried dry: the same answers, nothing loaded, nothing written, and what the next boot needs is told.

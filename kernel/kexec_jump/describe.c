@@ -49,6 +49,7 @@
  * @cpu_notes:	in @buffer: the notes of the present CPUs, in order
  * @elf_bytes:	bytes of the ELF core header, whole pages
  * @bitmap:	in @buffer: a page frame whose bit is set is to be saved
+ * @beside:	the same of good parts of huge pages with a bad one, NULL if nothing is bad
  * @nr_pfns:	bits of @bitmap
  */
 struct description {
@@ -60,6 +61,7 @@ struct description {
 	void *cpu_notes;
 	size_t elf_bytes;
 	unsigned long *bitmap;
+	unsigned long *beside;
 	unsigned long nr_pfns;
 };
 
@@ -247,8 +249,9 @@ static int mark_beside_bad_ones(unsigned long pfn, unsigned long nr_pages, void 
 		struct page *page = pfn_to_online_page(pfn);
 
 		if (page && beside_a_bad_one(page))
-			__set_bit(pfn, description.bitmap);
-		cond_resched();
+			__set_bit(pfn, description.beside);
+		if (!(pfn % 1024))
+			cond_resched();
 	}
 	return 0;
 }
@@ -297,8 +300,12 @@ int kexec_jump_describe_prepare(void)
 	 * A huge page is poisoned as a whole when a part of it fails, but files in it
 	 * can still be read beside that. Which part it is, is told only to who may sleep.
 	 */
-	if (kexec_jump_memory_failed())
+	if (kexec_jump_memory_failed()) {
+		d->beside = kvcalloc(BITS_TO_LONGS(d->nr_pfns), sizeof(long), GFP_KERNEL);
+		if (!d->beside)
+			return -ENOMEM;
 		kexec_jump_walk_ram(0, (u64)d->nr_pfns << PAGE_SHIFT, mark_beside_bad_ones, NULL);
+	}
 	return 0;
 }
 
@@ -323,7 +330,7 @@ void kexec_jump_describe_cpus(void)
 
 static void mark_to_save(unsigned long pfn, void *unused)
 {
-	/* Who reads one of these dies. What can be read beside it has its mark already. */
+	/* Who reads one of these dies. */
 	if (is_page_hwpoison(pfn_to_page(pfn)))
 		return;
 	if (!WARN_ON_ONCE(pfn >= description.nr_pfns))
@@ -402,7 +409,10 @@ void kexec_jump_describe(struct kexec_jump *jump)
 	ehdr->e_entry = arch_kexec_jump_entry(jump);
 	describe_this_cpu(NULL);
 	arch_kexec_jump_point_out_cpu(true);
+	bitmap_zero(d->bitmap, d->nr_pfns);
 	swsusp_visit_saveable_pages(mark_to_save, NULL);
+	if (d->beside)
+		bitmap_or(d->bitmap, d->bitmap, d->beside, d->nr_pfns);
 	leave_out_peers();
 	header->description = kexec_jump_list_address(&d->list);
 	header->elf_pages = PFN_DOWN(d->elf_bytes);
@@ -439,6 +449,7 @@ void kexec_jump_describe_cleanup(void)
 	if (!d->prepared)
 		return;
 	clear_crash_notes();
+	kvfree(d->beside);
 	vunmap(d->buffer);
 	kexec_jump_free_pages(&d->pages);
 	kexec_jump_list_free(&d->list);

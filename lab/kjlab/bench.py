@@ -16,7 +16,7 @@ import re
 import sys
 import time
 
-from . import bench_exchange, bench_image, initramfs, kernel, packages
+from . import bench_exchange, bench_image, initramfs, kernel
 from .guest import UNBIND_AHCI, Guest, GuestError, tsctime_ms
 from .util import BUILD, say
 

@@ -34,7 +34,7 @@ def files(suffix, owned=True, touched=True):
 
 def wanted(src, variant):
     """The options of the lab's kernel, and what else the series touches."""
-    return kernel.wanted(src, variant, {"HYPERVISOR_GUEST": "y"})
+    return kernel.wanted(src, variant, {"HYPERVISOR_GUEST": "y", "PARAVIRT": "y"})
 
 
 def for_variant(sources, variant):

@@ -138,6 +138,22 @@ bool arch_kexec_jump_is_kernel(struct kexec_jump *jump, u64 addr)
 	return read_setup_header(jump, addr, &header);
 }
 
+/* Could it enter this kernel again? */
+static int check_kind(u16 flags)
+{
+	if (!!(flags & XLF_KERNEL_64) != IS_ENABLED(CONFIG_X86_64)) {
+		pr_err("the kernel image is for %s, and could not come back to this kernel, for %s\n",
+		       IS_ENABLED(CONFIG_X86_64) ? "i386" : "x86_64",
+		       IS_ENABLED(CONFIG_X86_64) ? "x86_64" : "i386");
+		return -ENOEXEC;
+	}
+	if (arch_kexec_jump_flags() & KEXEC_JUMP_5LEVEL && !(flags & XLF_5LEVEL_ENABLED)) {
+		pr_err("the kernel image has no 5-level paging and could not come back to this kernel; boot this one with no5lvl\n");
+		return -ENOEXEC;
+	}
+	return 0;
+}
+
 /*
  * Until it has looked for its window, a bzImage only knows where it was loaded,
  * and that it must not run below its preferred address. It takes init_size bytes
@@ -159,16 +175,12 @@ int arch_kexec_jump_check_image(struct kexec_jump *jump,
 			break;
 	if (i == nr_segments)
 		return 0;
-	if (!!(header.xloadflags & XLF_KERNEL_64) != IS_ENABLED(CONFIG_X86_64)) {
-		pr_err("the kernel image is for %s, and could not come back to this kernel, for %s\n",
-		       IS_ENABLED(CONFIG_X86_64) ? "i386" : "x86_64",
-		       IS_ENABLED(CONFIG_X86_64) ? "x86_64" : "i386");
-		return -ENOEXEC;
-	}
-	if (arch_kexec_jump_flags() & KEXEC_JUMP_5LEVEL &&
-	    !(header.xloadflags & XLF_5LEVEL_ENABLED)) {
-		pr_err("the kernel image has no 5-level paging (CONFIG_X86_5LEVEL) and could not come back to this kernel; boot this one with no5lvl\n");
-		return -ENOEXEC;
+	/* Older ones do not say. */
+	if (header.version >= 0x020c) {
+		int error = check_kind(header.xloadflags);
+
+		if (error)
+			return error;
 	}
 
 	/* The kernel itself: the largest piece but for the initrd. */
@@ -570,22 +582,22 @@ void notrace kexec_jump_enter(struct kimage *image)
 	hw_breakpoint_disable();
 	cet_disable();
 	kexec_jump_stop_counters();
-	if (IS_ENABLED(CONFIG_HYPERVISOR_GUEST))
-		vmware_hold_steal_clock(true);
-	if (image->jump->no_devices)
+	if (image->jump->no_devices) {
 		mask_nmi(lvt);
-	else
+	} else {
+		vmware_hold_steal_clock(true);
 		kexec_jump_interrupts_to_boot_mode();
+	}
 
 	image->jump->next_entry = kexec_jump_leave(image->jump);
 
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
+	kexec_jump_start_counters();
 	if (image->jump->no_devices)
 		unmask_nmi(lvt);
-	if (IS_ENABLED(CONFIG_HYPERVISOR_GUEST))
+	else
 		vmware_hold_steal_clock(false);
-	kexec_jump_start_counters();
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		wrmsrq(MSR_IA32_S_CET, s_cet);
 	hw_breakpoint_restore();

@@ -189,8 +189,7 @@ static void let_go_of_cpu(void)
 {
 	forget_kvm();
 	forget_hyperv();
-	if (IS_ENABLED(CONFIG_HYPERVISOR_GUEST))
-		vmware_hold_steal_clock(true);
+	vmware_hold_steal_clock(true);
 	forget_machine_check();
 	forget_hardware_feedback();
 }

@@ -144,11 +144,11 @@ bool kexec_jump_may_eject(const char *name)
 /**
  * kexec_jump_preserved_kernel - the kernel that jumped to this one
  *
- * Return: its header as it was at boot, or NULL if there is none.
+ * Return: its header as it was at boot, or NULL if there is none, or it is gone.
  */
 const struct kexec_jump_header *kexec_jump_preserved_kernel(void)
 {
-	return preserved_header_valid ? &preserved_header : NULL;
+	return confined ? &preserved_header : NULL;
 }
 
 /**

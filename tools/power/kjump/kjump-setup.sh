@@ -348,8 +348,8 @@ if ! [ -e "/boot/kjump-initrd.img-$(uname -r)" ]; then
 		say "would run: kjump-mkinitramfs"
 		kjump-mkinitramfs -o "$work/initrd"
 		{
-			cat "$conf" 2>/dev/null || :
 			echo "initrd=$work/initrd"
+			cat "$conf" 2>/dev/null || :
 		} >"$work/conf"
 		export KJUMP_CONF="$work/conf"
 	else

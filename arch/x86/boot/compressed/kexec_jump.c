@@ -95,11 +95,11 @@ void kexec_jump_find_window(void)
 		back_entry = entry;
 	if (kexec_jump_header_intact(h) && h->entry == entry) {
 		header = h;
-		/* Nobody can come back there, but where it is must not be written to. */
+		/* From here nobody can come back to it, but it must not be written to. */
 		if (!is_alike(h))
 			back_entry = 0;
 		if (!kernel_will_see_entry())
-			kexec_jump_give_back("cannot be confined: its command line is too long");
+			error("cannot be confined: its command line is too long");
 		return;
 	}
 	tail = kexec_jump_find_tail(h);
@@ -153,7 +153,7 @@ void kexec_jump_give_back(const char *why)
 void kexec_jump_check_output(unsigned long start, unsigned long size)
 {
 	if (header && !kexec_jump_window_has(header, start, start + size))
-		kexec_jump_give_back("cannot be confined: there is no room for it in its window");
+		error("cannot be confined: there is no room for it in its window");
 }
 
 #ifdef CONFIG_RANDOMIZE_BASE

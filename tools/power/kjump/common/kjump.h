@@ -89,7 +89,6 @@ const char *human_size(uint64_t bytes, char *buf, size_t len);
 double now_seconds(void);
 unsigned int online_cpus(void);
 uint64_t memory_size(void);			/* of this machine, bytes */
-bool runs_64bit(void);				/* this machine's kernel does */
 
 /*
  * From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT wait until check_interrupted() is

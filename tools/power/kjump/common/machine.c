@@ -6,6 +6,7 @@
 #include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -235,4 +236,16 @@ bool machine_ram_loadable(void)
 
 	free(ram);
 	return can;
+}
+
+bool runs_64bit(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && !strcmp(u.machine, "x86_64");
+}
+
+const char *architecture(bool is_64bit)
+{
+	return is_64bit ? "x86_64" : "i386";
 }

@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 #include <fcntl.h>
@@ -340,13 +339,6 @@ unsigned int online_cpus(void)
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n > 0 ? (unsigned int)n : 1;
-}
-
-bool runs_64bit(void)
-{
-	struct utsname u;
-
-	return !uname(&u) && !strcmp(u.machine, "x86_64");
 }
 
 uint64_t memory_size(void)

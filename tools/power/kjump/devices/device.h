@@ -34,7 +34,7 @@ char *device_path(dev_t dev);
 
 /* Call @visit for each block device until it returns nonzero. */
 int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
-/* Whether there are some that only others may look at: root, or who is in the group disk. */
+/* Whether there are disks that only others may look at: root, or who is in the group disk. */
 bool device_hidden(void);
 /*
  * The block device that begins with the image of this id, in this state (0: in any),

@@ -349,10 +349,13 @@ int disks_look(struct disks *d, bool any_missing)
 
 static bool is_place_taken(const struct here *h, const struct noted *n)
 {
-	for (unsigned int i = 0; i < n->count; i++)
+	for (unsigned int i = 0; i < n->count; i++) {
+		int own = disk_of(h, &n->pieces[i]);
+
 		for (unsigned int j = 0; j < h->count; j++)
-			if (identity_same_place(&h->list[j].id, &n->pieces[i]))
+			if ((int)j != own && identity_same_place(&h->list[j].id, &n->pieces[i]))
 				return true;
+	}
 	return false;
 }
 

@@ -108,8 +108,15 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 
 static int is_hidden(void *ctx, const char *path)
 {
+	char *file = xasprintf("/sys/class/block/%s/removable", strrchr(path, '/') + 1);
+	char *removable = read_text(file);
+	/* A floppy's or CD-ROM's drive may be for others than a disk's. */
+	bool disk = !removable || strcmp(removable, "1");
+
 	(void)ctx;
-	return access(path, R_OK) && errno == EACCES;
+	free(removable);
+	free(file);
+	return disk && access(path, R_OK) && errno == EACCES;
 }
 
 bool device_hidden(void)

@@ -24,7 +24,7 @@ int need_jump_support(void)
 	return shared_lock();
 }
 
-int need_loading(void)
+int need_loading(bool anew)
 {
 	char *lockdown = read_text("/sys/kernel/security/lockdown");
 	char *disabled = read_text("/proc/sys/kernel/kexec_load_disabled");
@@ -34,7 +34,7 @@ int need_loading(void)
 		rc = fail(KJ_REFUSED,
 			  "this kernel is locked down (/sys/kernel/security/lockdown: %s), as with Secure Boot: it loads no other kernel and does not let its memory be saved; boot with Secure Boot off, without lockdown=",
 			  lockdown);
-	else if (disabled && !strcmp(disabled, "1") && !jump_loaded())
+	else if (disabled && !strcmp(disabled, "1") && (anew || !jump_loaded()))
 		rc = fail(KJ_REFUSED,
 			  "loading kernels is switched off until the next boot (sysctl kernel.kexec_load_disabled=1)");
 	free(disabled);
@@ -48,7 +48,7 @@ int need_view(void)
 	int rc = need_jump_support();
 
 	if (!rc)
-		rc = need_loading();
+		rc = need_loading(false);
 	if (rc)
 		return rc;
 	if (jump_leads_back() && jump_loaded())

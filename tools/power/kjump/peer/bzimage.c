@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the file of a kernel says of it: Documentation/arch/x86/boot.rst. */
 #include "peer/bzimage.h"
+#include "common/machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,6 +111,6 @@ int bzimage_read_alike(const char *path, struct bzimage *k)
 	if (!rc && k->is_64bit != here)
 		rc = fail(KJ_REFUSED,
 			  "kernel %s: it is for %s, this kernel for %s, and they cannot jump to each other; name another one (--kernel)",
-			  path, k->is_64bit ? "x86_64" : "i386", here ? "x86_64" : "i386");
+			  path, architecture(k->is_64bit), architecture(here));
 	return rc;
 }

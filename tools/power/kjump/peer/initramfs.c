@@ -53,12 +53,12 @@ static bool header_done(struct cpio *c)
 	return true;
 }
 
-/* Files of initramfs-tools, of dracut, and of mkinitcpio. */
+/* Files of initramfs-tools, of mkinitcpio, and of dracut. */
 static bool is_a_distribution_s(const char *name)
 {
 	static const char * const files[] = {
-		"conf/initramfs.conf", "etc/initrd-release", "usr/lib/initrd-release",
-		"init_functions"
+		"conf/initramfs.conf", "init_functions", "lib/dracut-lib.sh",
+		"usr/lib/dracut-lib.sh",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(files); i++)
@@ -314,7 +314,7 @@ int initramfs_read(const char *path, struct initramfs *fs)
 			  path);
 	if (!rc && !fs->has_kjump)
 		rc = fail(KJ_REFUSED,
-			  "initramfs %s: there is no kjump in it, so the peer would not come back; name another (--initrd), or put kjump and kjump-boot into it",
+			  "initramfs %s: there is no kjump in it, so the peer would not come back; name one that kjump-mkinitramfs has made (--initrd)",
 			  path);
 	if (!rc && fs->sets_up_disks)
 		rc = fail(KJ_REFUSED,

@@ -124,7 +124,7 @@ bool jump_leads_back(void)
 {
 	uint64_t back = jump_number("jump_back_entry"), entry = jump_number("image_entry");
 
-	return back && (!entry || entry == back);
+	return back && jump_number("preserved") && (!entry || entry == back);
 }
 
 bool jump_was_resumed(void)
@@ -186,7 +186,7 @@ static int not_jumped(int error)
 
 int jump(void)
 {
-	bool not_stock_s = jump_number("held") || jump_number("jump_back_entry");
+	bool not_stock_s = jump_number("held") || jump_leads_back();
 	char *last;
 	int error, rc = KJ_OK;
 

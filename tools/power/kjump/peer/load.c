@@ -52,7 +52,7 @@ static int plan(struct conf *conf, struct mem_range *window, char **line)
 	struct initramfs fs;
 	struct bzimage kernel;
 	char *own;
-	int rc = need_loading();
+	int rc = need_loading(true);
 
 	if (!rc)
 		rc = conf_complete(conf);

@@ -62,8 +62,8 @@ char *command_line_value(const char *line, const char *name);
 
 /* ask.c: the first kernel's side */
 int need_jump_support(void);
-/* That this kernel may load another one, or has; nor is it locked down. */
-int need_loading(void);
+/* That this kernel may load another one, or, unless @anew, has; nor is it locked down. */
+int need_loading(bool anew);
 /* To jump, and to have this system's memory looked at by the peer. */
 int need_view(void);
 /* A line of /proc/meminfo, @key with its colon. */

@@ -28,7 +28,9 @@ static int load_way_back(void)
 	int error;
 
 	if (jump_loaded())
-		return KJ_OK;
+		return jump_leads_back() ? KJ_OK :
+			fail(KJ_REFUSED,
+			     "something else than the way back is loaded here; unload it (kjump unload, kexec -u)");
 	entry = (unsigned long)jump_number("jump_back_entry");
 	if (!entry)
 		return fail(KJ_NONE, "this kernel was not jumped to: there is no way back");

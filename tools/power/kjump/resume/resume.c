@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* From an image to the system that was saved in it. */
 #include "common/firmware.h"
+#include "common/machine.h"
 #include "image/image.h"
 #include "peer/kexec.h"
 #include "resume/resume.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kjump call */
 #include "common/cli.h"
+#include "common/machine.h"
 #include "peer/kexec.h"
 #include "peer/peer.h"
 #include "peer/program.h"
@@ -253,7 +254,7 @@ int verb_call(int argc, char **argv)
 	if (!rc)
 		rc = need_jump_support();
 	if (!rc)
-		rc = need_loading();
+		rc = need_loading(true);
 	if (!rc && jump_loaded() && !force)
 		rc = fail(KJ_REFUSED,
 			  "a peer is loaded, and calling a program replaces it; use --force");

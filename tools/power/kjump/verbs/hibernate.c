@@ -154,14 +154,14 @@ int verb_hibernate(int argc, char **argv)
 	rc = device_named(&device, NEED_NOT_EXIST);
 	/* What no device would do for is said first. */
 	if (!rc)
-		rc = need_loading();
+		rc = need_loading(false);
 	if (!rc)
 		rc = device_check(device, NULL, force);
 	if (!rc)
 		rc = device_on_hardware(device);
 	if (!rc)
 		rc = need_view();
-	if (!rc && jump_number("preserved"))
+	if (!rc && jump_number("jump_back_entry") && jump_number("preserved"))
 		rc = fail(KJ_REFUSED,
 			  "the kernel that jumped here would be lost; jump back (kjump back) and hibernate that one");
 	if (!rc)

@@ -236,7 +236,7 @@ static int restore_from(const char *path, bool check, const struct ignored *igno
 	if (!rc)
 		rc = need_jump_support();
 	if (!rc)
-		rc = need_loading();
+		rc = need_loading(true);
 	if (!rc && !check)
 		rc = restore_load(&image);
 	/* By now the disks had some time to appear. */

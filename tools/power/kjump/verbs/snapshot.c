@@ -87,12 +87,7 @@ static bool has_no_holes(const struct statfs *st)
 
 static bool is_in_memory(const struct statfs *st)
 {
-	return (uint32_t)st->f_type == TMPFS_MAGIC || (uint32_t)st->f_type == RAMFS_MAGIC;
-}
-
-static uint64_t room_in_memory(void)
-{
-	return meminfo_bytes("MemAvailable:") + meminfo_bytes("SwapFree:");
+	return (uint32_t)st->f_type == TMPFS_MAGIC;
 }
 
 /* The file system must have room for what is in use, or for all memory. */
@@ -100,7 +95,7 @@ static int check_space(const char *file, bool shared)
 {
 	char *dir = xasprintf("%s", file), *slash = strrchr(dir, '/');
 	uint64_t need = memory_in_use(), whole = machine_ram_size(), room;
-	uint64_t image = shared ? need / 8 * 5 : 0;
+	uint64_t image = shared ? need / 8 * 5 : 0, memory = meminfo_bytes("MemAvailable:");
 	struct statfs st;
 	int rc = KJ_OK;
 
@@ -112,10 +107,10 @@ static int check_space(const char *file, bool shared)
 		rc = fail(KJ_REFUSED,
 			  "%s: a file on FAT may have 4096 MB, the dump has %llu MB; take another file system",
 			  file, (unsigned long long)(whole / MB + 1));
-	} else if (is_in_memory(&st) && room_in_memory() < need + image) {
+	} else if (is_in_memory(&st) && memory < need + image) {
 		rc = fail(KJ_REFUSED,
-			  "%s: it would be in memory, of which %llu MB can be had, and this takes %llu MB; take a file on a disk",
-			  file, (unsigned long long)(room_in_memory() / MB),
+			  "%s: it would be in memory, of which %llu MB can be had, and this takes %llu MB; take a file on a disk, or have the image elsewhere (--via)",
+			  file, (unsigned long long)(memory / MB),
 			  (unsigned long long)((need + image) / MB + 1));
 	} else {
 		room = (uint64_t)st.f_bavail * (uint64_t)st.f_bsize;

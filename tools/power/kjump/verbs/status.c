@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What is loaded, preserved and saved. */
 #include "common/cli.h"
+#include "common/machine.h"
 #include "devices/device.h"
 #include "devices/names.h"
 #include "peer/bzimage.h"
@@ -256,11 +257,11 @@ static int show_timing(void)
 static int show_kernel(const char *path)
 {
 	struct bzimage kernel;
-	int rc = bzimage_read(path, &kernel);
+	int rc = bzimage_read_alike(path, &kernel);
 
 	if (!rc)
 		answer("%s: a kernel with kexec jump, version %u, for %s", path,
-		       kernel.jump_version, kernel.is_64bit ? "x86_64" : "i386");
+		       kernel.jump_version, architecture(kernel.is_64bit));
 	return rc;
 }
 
