@@ -300,7 +300,7 @@ int kexec_jump_describe_prepare(void)
 	 * A huge page is poisoned as a whole when a part of it fails, but files in it
 	 * can still be read beside that. Which part it is, is told only to who may sleep.
 	 */
-	if (kexec_jump_memory_failed()) {
+	if (IS_ENABLED(CONFIG_HUGETLB_PAGE) && kexec_jump_memory_failed()) {
 		d->beside = kvcalloc(BITS_TO_LONGS(d->nr_pfns), sizeof(long), GFP_KERNEL);
 		if (!d->beside)
 			return -ENOMEM;

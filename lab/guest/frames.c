@@ -76,8 +76,19 @@ static void fill_all(int pagemap, uint64_t seed, uint64_t *frames)
 	}
 }
 
+/* The kernel may have moved a page meanwhile, to make room. */
+static void note_again(int pagemap, uint64_t seed, uint64_t *frames, size_t i)
+{
+	uint64_t now = frame(pagemap, i), freed = frames[i] & FREED;
+
+	if (frames[i] == (now | freed))
+		return;
+	fill((uint64_t *)(memory + i * PAGE), freed ? GONE : KEPT, seed, now);
+	frames[i] = now | freed;
+}
+
 /* One pipe has room for @PIPE pages. */
-static void hold_half(const uint64_t *frames, int pagemap)
+static void hold_half(int pagemap, uint64_t seed, uint64_t *frames)
 {
 	struct iovec page = { .iov_len = PAGE };
 	int ends[2];
@@ -90,18 +101,20 @@ static void hold_half(const uint64_t *frames, int pagemap)
 			die("pipe");
 		if (vmsplice(ends[1], &page, 1, SPLICE_F_NONBLOCK) != PAGE)
 			die("vmsplice");
-		if (frame(pagemap, i) != frames[i])
-			die("a page moved");
+		/* From here on it stays. */
+		note_again(pagemap, seed, frames, i);
 	}
 }
 
-static void free_half(void)
+static void free_half(int pagemap, uint64_t seed, uint64_t *frames)
 {
 	size_t i;
 
-	for (i = 1; i < pages; i += 2)
+	for (i = 1; i < pages; i += 2) {
+		note_again(pagemap, seed, frames, i);
 		if (madvise(memory + i * PAGE, PAGE, MADV_DONTNEED))
 			die("madvise");
+	}
 }
 
 static void write_frames(const char *file, const uint64_t *frames)
@@ -171,8 +184,8 @@ int main(int argc, char **argv)
 		die("frames");
 	madvise(memory, pages * PAGE, MADV_NOHUGEPAGE);	/* if there are such */
 	fill_all(pagemap, seed, frames);
-	hold_half(frames, pagemap);
-	free_half();
+	hold_half(pagemap, seed, frames);
+	free_half(pagemap, seed, frames);
 	write_frames(argv[3], frames);
 	if (write(done[1], &c, 1) != 1)
 		die("pipe");

@@ -104,9 +104,9 @@ void kexec_jump_find_window(void)
 	}
 	tail = kexec_jump_find_tail(h);
 	if (!tail || tail->state == KEXEC_JUMP_AWAY)
-		kexec_jump_give_back(h->version == KEXEC_JUMP_VERSION ?
-				     "cannot be confined: the jump page is damaged" :
-				     "cannot be confined: the jump page is of another version");
+		error(h->version == KEXEC_JUMP_VERSION ?
+		      "cannot be confined: the jump page is damaged" :
+		      "cannot be confined: the jump page is of another version");
 	/* Nobody waits there. */
 	back_entry = 0;
 }

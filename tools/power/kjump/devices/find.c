@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/major.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -108,15 +109,13 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 
 static int is_hidden(void *ctx, const char *path)
 {
-	char *file = xasprintf("/sys/class/block/%s/removable", strrchr(path, '/') + 1);
-	char *removable = read_text(file);
-	/* A floppy's or CD-ROM's drive may be for others than a disk's. */
-	bool disk = !removable || strcmp(removable, "1");
+	struct stat st;
 
 	(void)ctx;
-	free(removable);
-	free(file);
-	return disk && access(path, R_OK) && errno == EACCES;
+	if (!access(path, R_OK) || errno != EACCES || stat(path, &st))
+		return 0;
+	/* A floppy's or CD-ROM's drive may be for others than a disk. */
+	return major(st.st_rdev) != FLOPPY_MAJOR && major(st.st_rdev) != SCSI_CDROM_MAJOR;
 }
 
 bool device_hidden(void)

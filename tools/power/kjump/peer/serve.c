@@ -24,14 +24,13 @@
 static int load_way_back(void)
 {
 	struct kexec_segment none = { 0 };
-	unsigned long entry;
+	unsigned long entry = (unsigned long)jump_number("jump_back_entry");
 	int error;
 
 	if (jump_loaded())
-		return jump_leads_back() ? KJ_OK :
+		return jump_number("image_entry") == entry ? KJ_OK :
 			fail(KJ_REFUSED,
 			     "something else than the way back is loaded here; unload it (kjump unload, kexec -u)");
-	entry = (unsigned long)jump_number("jump_back_entry");
 	if (!entry)
 		return fail(KJ_NONE, "this kernel was not jumped to: there is no way back");
 	error = kexec_load_call(entry, 1, &none, KEXEC_PRESERVE_CONTEXT);

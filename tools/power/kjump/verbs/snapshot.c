@@ -109,9 +109,10 @@ static int check_space(const char *file, bool shared)
 			  file, (unsigned long long)(whole / MB + 1));
 	} else if (is_in_memory(&st) && memory < need + image) {
 		rc = fail(KJ_REFUSED,
-			  "%s: it would be in memory, of which %llu MB can be had, and this takes %llu MB; take a file on a disk, or have the image elsewhere (--via)",
+			  "%s: it would be in memory, of which %llu MB can be had, and this takes %llu MB; take a file on a disk%s",
 			  file, (unsigned long long)(memory / MB),
-			  (unsigned long long)((need + image) / MB + 1));
+			  (unsigned long long)((need + image) / MB + 1),
+			  shared ? ", or have the image elsewhere (--via)" : "");
 	} else {
 		room = (uint64_t)st.f_bavail * (uint64_t)st.f_bsize;
 		if (has_no_holes(&st) && need < whole)

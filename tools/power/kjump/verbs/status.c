@@ -257,7 +257,7 @@ static int show_timing(void)
 static int show_kernel(const char *path)
 {
 	struct bzimage kernel;
-	int rc = bzimage_read_alike(path, &kernel);
+	int rc = bzimage_read(path, &kernel);
 
 	if (!rc)
 		answer("%s: a kernel with kexec jump, version %u, for %s", path,
