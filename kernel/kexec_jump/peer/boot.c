@@ -25,7 +25,6 @@ static unsigned long long elfcorehdr_before __initdata;
 
 /* Copy taken at boot; fields after the checksum are those of that time. */
 static struct kexec_jump_header preserved_header __ro_after_init;
-static bool preserved_header_valid __ro_after_init;
 
 /* All memory but its window is that kernel's: until this one is resumed from an image. */
 static bool confined;
@@ -97,7 +96,6 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(char *word)
 		kexec_jump_panic_early(0);
 		return NULL;
 	}
-	preserved_header_valid = true;
 	confined = true;
 	ignore_elfcorehdr();
 	return &preserved_header;
@@ -200,7 +198,7 @@ static struct notifier_block hibernation_notifier = {
 
 static int __init kexec_jump_guard_owner(void)
 {
-	return preserved_header_valid ? register_pm_notifier(&hibernation_notifier) : 0;
+	return confined ? register_pm_notifier(&hibernation_notifier) : 0;
 }
 late_initcall(kexec_jump_guard_owner);
 
@@ -209,7 +207,7 @@ static int __init kexec_jump_peer_init(void)
 {
 	const char *why_not;
 
-	if (!preserved_header_valid)
+	if (!confined)
 		return 0;
 	live_header = memremap(back_entry & PAGE_MASK, PAGE_SIZE, MEMREMAP_WB);
 	why_not = live_header ? kexec_jump_judge(live_header) : "it cannot be mapped";

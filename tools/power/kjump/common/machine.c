@@ -4,6 +4,7 @@
 #include "common/machine.h"
 
 #include <cpuid.h>
+#include <linux/elf-em.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -238,14 +239,14 @@ bool machine_ram_loadable(void)
 	return can;
 }
 
-bool runs_64bit(void)
+uint16_t own_machine(void)
 {
 	struct utsname u;
 
-	return !uname(&u) && !strcmp(u.machine, "x86_64");
+	return !uname(&u) && !strcmp(u.machine, "x86_64") ? EM_X86_64 : EM_386;
 }
 
-const char *architecture(bool is_64bit)
+const char *machine_name(uint16_t machine)
 {
-	return is_64bit ? "x86_64" : "i386";
+	return machine == EM_X86_64 ? "x86_64" : "i386";
 }

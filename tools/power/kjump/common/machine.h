@@ -28,9 +28,9 @@ void machine_features(struct machine *m);
 bool machine_runs(const struct machine *image, const struct machine *here,
 		  char *why, unsigned int len);
 
-/* Of the running kernel. */
-bool runs_64bit(void);
-const char *architecture(bool is_64bit);
+/* EM_X86_64 or EM_386: what the running kernel is for, and what that is called. */
+uint16_t own_machine(void);
+const char *machine_name(uint16_t machine);
 unsigned int machine_present_cpus(void);
 /* These, and those that could be added: a kernel keeps memory for all of them. */
 unsigned int machine_possible_cpus(void);

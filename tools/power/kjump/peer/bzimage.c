@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/elf-em.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,7 +87,7 @@ int bzimage_read(const char *path, struct bzimage *k)
 	k->alignment = setup[SETUP_RELOCATABLE] ? get32(setup + SETUP_ALIGNMENT) : 0;
 	k->init_size = get32(setup + SETUP_INIT_SIZE);
 	k->cmdline_size = get32(setup + SETUP_CMDLINE_SIZE);
-	k->is_64bit = setup[SETUP_XLOADFLAGS] & XLF_KERNEL_64;
+	k->machine = setup[SETUP_XLOADFLAGS] & XLF_KERNEL_64 ? EM_X86_64 : EM_386;
 	/* 0 means 4, for kernels of the last century. */
 	sectors = setup[SETUP_SECTS] ? setup[SETUP_SECTS] : 4;
 	if ((get32(setup + SETUP_VERSION) & 0xffff) >= 0x20f)
@@ -105,12 +106,11 @@ int bzimage_read(const char *path, struct bzimage *k)
 
 int bzimage_read_alike(const char *path, struct bzimage *k)
 {
-	bool here = runs_64bit();
 	int rc = bzimage_read(path, k);
 
-	if (!rc && k->is_64bit != here)
+	if (!rc && k->machine != own_machine())
 		rc = fail(KJ_REFUSED,
 			  "kernel %s: it is for %s, this kernel for %s, and they cannot jump to each other; name another one (--kernel)",
-			  path, architecture(k->is_64bit), architecture(here));
+			  path, machine_name(k->machine), machine_name(own_machine()));
 	return rc;
 }

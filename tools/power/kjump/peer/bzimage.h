@@ -13,7 +13,7 @@ struct bzimage {
 	uint32_t cmdline_size;		/* characters of a command line, without the zero byte */
 	uint32_t alignment;		/* of where it can be loaded; 0: in one place only */
 	uint32_t jump_version;		/* of what kernels tell each other at a jump; 0: none */
-	bool is_64bit;
+	uint16_t machine;		/* EM_X86_64 or EM_386 */
 };
 
 /* KJ_REFUSED if it does not say that it can jump back. */

@@ -14,11 +14,6 @@
 
 /* --- is it for this machine --------------------------------------------- */
 
-static uint32_t own_machine(void)
-{
-	return runs_64bit() ? EM_X86_64 : EM_386;
-}
-
 static int another_machine(const struct image *image, const char *why)
 {
 	return fail(KJ_BAD_IMAGE, "%s: from another machine: %s", image->path, why);

@@ -243,7 +243,7 @@ int verb_call(int argc, char **argv)
 	if (!rc)
 		machine = elf_machine(argv[optind]);
 	elf = machine != EM_NONE;
-	if (elf && machine != (runs_64bit() ? EM_X86_64 : EM_386))
+	if (elf && machine != own_machine())
 		rc = fail(KJ_REFUSED, "%s: an ELF program for another architecture (machine %u)",
 			  argv[optind], machine);
 	if (!rc && at && elf)

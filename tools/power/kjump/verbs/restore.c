@@ -248,7 +248,6 @@ static int restore_from(const char *path, bool check, const struct ignored *igno
 	if (!rc && check)
 		step("%s can be resumed here", path);
 	if (!rc && !check) {
-		/* To be interrupted from here on would lose it. */
 		step("resuming");
 		rc = restore_jump(&image);
 	}

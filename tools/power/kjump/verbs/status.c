@@ -261,7 +261,7 @@ static int show_kernel(const char *path)
 
 	if (!rc)
 		answer("%s: a kernel with kexec jump, version %u, for %s", path,
-		       kernel.jump_version, architecture(kernel.is_64bit));
+		       kernel.jump_version, machine_name(kernel.machine));
 	return rc;
 }
 
