@@ -20,6 +20,7 @@ help:
 	@echo 'make demo                 kexec jump, live (same as lab/demo)'
 	@echo 'make debian               Debian servers hibernate and resume (same as lab/debian)'
 	@echo 'make bisect-check         build every commit, CONFIG_KEXEC_JUMP=y and =n'
+	@echo 'make install              install kjump on this machine (DESTDIR=, prefix=)'
 	@echo 'make clean                remove build/'
 	@echo 'COMPILER=clang compiles kernels with it: LTO and CFI on x86_64 (build/clang/).'
 	@echo 'BASE=7.3 (or newest) puts the series on that kernel instead of 6.12.'
@@ -37,4 +38,7 @@ htmldocs:
 check demo debian:
 	lab/$@
 
-.PHONY: help tree series htmldocs small debug deb kernel initramfs rootfs shell bisect-check check demo debian clean
+install:
+	$(MAKE) -C tools/power/kjump $@
+
+.PHONY: help tree series htmldocs small debug deb kernel initramfs rootfs shell bisect-check check demo debian install clean

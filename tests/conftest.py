@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fixtures: which kernel (variant), and booting guests (boot)."""
 import collections
+import os
 import pathlib
 import shutil
 import sys
@@ -87,8 +88,15 @@ def pytest_runtest_teardown(item):
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def booted(tmp_path_factory):
+    """Where guests that have booted are kept for the tests of this run, whichever worker runs them."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "booted"
+
+
 @pytest.fixture
-def boot(request):
+def boot(request, booted):
     """boot(variant, smp=2, ...): a running Guest, ended with the test.
 
     When the test is over, the kernel log of every guest must be free of
@@ -97,7 +105,8 @@ def boot(request):
     guests = []
 
     def start(variant, *, allow=(), **kw):
-        g = Guest(variant, label=f"{request.node.name}-{len(guests)}", **kw)
+        g = Guest(variant, label=f"{request.node.name}-{len(guests)}",
+                  **{"booted": booted} | kw)
         guests.append((g, allow))
         return g
 

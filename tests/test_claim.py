@@ -5,7 +5,7 @@ import random
 
 from kjlab.guest import UNBIND_AHCI
 
-from jumps import MB, SEED, at_work, check_free, free_kb, load_command, result_of, window_kb
+from jumps import MB, SEED, at_work, check_free, free_kb, load_command, random_data, result_of, window_kb
 from test_peers import named, peers
 
 
@@ -24,7 +24,7 @@ def test_claimed(boot, variant):
     with at_work(g, disks=False) as work:
         # Files, their names, and pages of programs everywhere; then some of all that is gone.
         g.run("mkdir /tmp/many; for i in $(seq 2000); do echo $i >/tmp/many/$i; done; "
-              "dd if=/dev/urandom of=/tmp/large bs=1M count=200 2>/dev/null; memfill 0x5151 500; "
+              f"{random_data(200)} >/tmp/large; memfill 0x5151 500; "
               "rm -r /tmp/many/*[02468]", timeout=300).check()
         sums = g.run("pagesum /tmp/large").check().out
         window, exchanged, taken = load(g, "kjump load --ready")
@@ -65,7 +65,7 @@ def test_races(boot, variant):
     # (What the base says when a CPU comes or goes while somebody loads anything.)
     g = boot(variant, smp=2, memory="512M", disks=False, net=False, append="nokaslr kernelcore=300M",
              allow=["crash hp: kexec_trylock"])
-    g.run(f"{UNBIND_AHCI}; dd if=/dev/urandom of=/tmp/known bs=1M count=64 2>/dev/null; printf '\\303' >/tmp/ret").check()
+    g.run(f"{UNBIND_AHCI}; {random_data(64)} >/tmp/known; printf '\\303' >/tmp/ret").check()
     sums, before = g.run("pagesum /tmp/known").check().out, free_kb(g)
     for loop in CHURN:
         g.run(f"BLOCKS=/sys/devices/system/memory; ({loop.format(mb=100)}) >/dev/null 2>&1 &").check()

@@ -63,7 +63,7 @@ def test_hidden_entry(boot, variant):
     """Wherever the word is that kexec appends, the peer keeps to its window."""
     g = boot(variant, smp=2)
     with at_work(g) as work:
-        for hidden in "-- single", 'never="closed':
+        for hidden in "-- single", 'never="closed', "kexec_jump_back_entry=0x5000 -- single":
             load_kernel(g, append=hidden)
             window = ranges(sysfs(g, "image_window"))
             g.jump(JUMP, to="B")
@@ -81,13 +81,17 @@ def test_hidden_entry(boot, variant):
         work.check_files()
 
 
-def test_peer_does_not_hibernate(boot, variant):
-    """Its image would be without the kernel that waits for it, and the machine off."""
+def test_peer_does_not_leave(boot, variant):
+    """Its image would be without the kernel that waits for it, and the machine off. Nor does it start another kernel."""
     g = boot(variant, smp=2, disks=False, net=False)
     to_peer(g)
     r = g.run("echo disk >/sys/power/state")
     assert r.rc and "busy" in r.out, r
     assert dmesg(g, "kexec_jump: no hibernation: the kernel that jumped here would be lost; jump back")
+    g.run(f"kexec -l /boot/bzImage --initrd=/boot/initramfs.img --append='{g.peer_line('D')}'", timeout=300).check()
+    assert reboot(g) == [errno.EBUSY]
+    assert dmesg(g, "kexec_jump: no other kernel is started: the one that jumped here would be lost; jump back")
+    load_way_back(g)
     g.jump(JUMP, to="A")
     assert sysfs(g, "last") == "ok"
 

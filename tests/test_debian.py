@@ -105,6 +105,10 @@ def test_set_up_used_and_purged(boot, machine):
         assert re.search(rf"^  /dev/vd\S+ \S+: .* is {why}", r.out, re.M), why
     assert f"kjump.restore=PARTUUID={name}" in r.out and written(g) == before
 
+    # Not a matter of places.
+    r = g.run("mv /sbin/kexec /sbin/kexec.away; kjump setup --dry-run; rc=$?; mv /sbin/kexec.away /sbin/kexec; (exit $rc)")
+    assert r.rc == REFUSED and r.out.endswith("install kexec-tools") and written(g) == before, r
+
     assert g.run("kjump setup --force").rc == USAGE
     assert "is in use" in g.run("kjump setup --force /dev/disk/by-label/root").out and written(g) == before
     r = g.run("kjump setup --systemd --ready", timeout=600).check()

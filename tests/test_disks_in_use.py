@@ -58,7 +58,7 @@ def test_partitions_made_since(boot, either):
         assert g.run("cat /sys/class/block/vdb1/start").out == first
         # It is named by what does not change, too.
         g.run(f"printf '\\022\\064\\126\\170' | dd of={disk} bs=1 seek=440 conv=notrunc").check()
-        for via in f"{disk}1", "PARTUUID=78563412-01":
+        for via in f"{disk}1", "'PARTUUID=\"78563412-01\"'":
             g.run(f"rm -f /tmp/dump; kjump snapshot --via={via} --force /tmp/dump", timeout=300).check()
     returns(g, "kjump snapshot --via=PARTUUID=78563412-02 /tmp/other", NONE, "PARTUUID=78563412-02 is not there")
     assert sysfs(g, "jumps") == "5"

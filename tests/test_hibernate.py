@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from jumps import JUMP, Work, check_free, fields, free_kb, load_kernel, needs, ranges, sysfs
+from jumps import JUMP, Work, check_free, fields, free_kb, load_kernel, needs, random_data, ranges, sysfs
 from images import (BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, RESTORE, Clock, boot_fresh,
                     check_fill, fill, hibernate, load_stored, meminfo, resume, rss, store, store_disk)
 from kjlab.guest import partitioned
@@ -162,7 +162,7 @@ def test_refused_before_the_jump(boot, either):
     refused(f"kjump hibernate --force {DEVICE}", "in use: below a loop device")
     g.run("umount /mnt/ahci; losetup -d /dev/loop0; umount /mnt/nvme").check()
     refused("kjump hibernate /dev/nvme0n1", "holds a file system (ext4); --force overwrites it")
-    g.run("dd if=/dev/urandom of=/tmp/much bs=1M count=70 2>/dev/null").check()
+    g.run(f"{random_data(70)} >/tmp/much").check()
     refused("kjump hibernate --force /dev/nvme0n1", "too small")
     refused("kjump hibernate /dev/nothing", "No such file", rc=1)
     refused("kjump hibernate", "name a device", rc=2)

@@ -244,7 +244,7 @@ def block_devices():
         yield
 
 
-def test_what_is_saved_can_be_seen(kjump, core, image, block_devices):
+def test_what_is_saved_can_be_seen(built, kjump, core, image, block_devices):
     seen = json.loads(kjump("status", "--json", image).out)
     assert seen["state"] == "complete" and seen["release"] == "6.12.9-lab"
     assert seen["build_id"] == "0123abcd" and seen["compress"] == "lz4"
@@ -258,6 +258,24 @@ def test_what_is_saved_can_be_seen(kjump, core, image, block_devices):
     flip(image, 300)
     damaged = json.loads(kjump("status", "--json", image, rc=BAD, says="damaged").out)
     assert list(damaged) == list(seen) and damaged["state"] == "damaged" and "superblock" in damaged["why"]
+    # Whatever a file is called.
+    for name, told in ((b"h\xc3\xbc \xe2\x82\xac \xf0\x9f\x92\xbe\x7f", "h\u00fc \u20ac \U0001f4be\x7f"),
+                       (b'\xff \xc0\xaf \xed\xa0\x80 \xe2\x82\x1f"\\', '\ufffd \ufffd\ufffd \ufffd\ufffd\ufffd \ufffd\ufffd\x1f"\\')):
+        odd = image.parent / os.fsdecode(name)
+        image.rename(odd)
+        assert json.loads(kjump_bytes(built, "--json", odd))["path"] == f"{image.parent}/{told}"
+        odd.rename(image)
+
+
+def kjump_bytes(built, *words):
+    return subprocess.run([built / "kjump", "status", *words], stdout=subprocess.PIPE).stdout.decode()
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_answer_that_cannot_be_written(built, image, words):
+    with open("/dev/full", "w") as full:
+        p = subprocess.run([built / "kjump", "status", *words, image], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert p.returncode == FAILED and "the answer cannot be written: No space left" in p.stderr, p
 
 
 def test_saving_again_over_an_old_image(kjump, core, image, tmp_path):
@@ -1130,6 +1148,8 @@ def next_boot(built):
     # An image is of one architecture, but a boot loader may have kernels of both.
     ({"machine": "i686" if os.uname().machine == "x86_64" else "x86_64"}, "6.12.117, by .* is for another architecture"),
     ({"words": "splash"}, "does not have kjump.restore=/dev/null"),
+    ({"words": "splash", "grub": "grub2"}, r"by \S+/grub2/grub.cfg, does not have kjump.restore=/dev/null"),
+    ({"words": "", "default": "${saved_entry}", "env": "saved_entry=osprober-1\n####", "grub": "grub2"}, "5.10 by .* does not have"),
     ({"words": ""}, "does not have kjump.restore=/dev/null"),
     ({"words": "-- kjump.restore"}, "does not have kjump.restore=/dev/null"),
     ({"words": "kjump.restore=/dev/null kjump.restore=no"}, "kjump.restore=no"),
@@ -1165,11 +1185,12 @@ def next_boot(built):
 ])
 def test_next_boot(next_boot, tmp_path, what, says):
     """A system is not saved for a boot that will not resume it."""
-    (tmp_path / "grub").mkdir()
-    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "machine", "env", "device")})
-    (tmp_path / "grub/grub.cfg").write_text(cfg)
+    grub = tmp_path / what.get("grub", "grub")
+    grub.mkdir()
+    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "machine", "env", "device", "grub")})
+    (grub / "grub.cfg").write_text(cfg)
     if "env" in what:
-        (tmp_path / "grub/grubenv").write_text("# GRUB Environment Block\n" + what["env"])
+        (grub / "grubenv").write_text("# GRUB Environment Block\n" + what["env"])
     version = what.get("kernel", 1)
     if version is not None:
         (tmp_path / "vmlinuz-6.12.117").write_bytes(kernel_file(version, what.get("machine", os.uname().machine)))
@@ -1493,7 +1514,8 @@ def test_programs_know_the_header():
 @pytest.mark.parametrize("conf, some", [
     (None, False), ("device=/dev/sda1", False), ("# device=/dev/mapper/a", False), ("device = \tUUID=2\n", False),
     ("device=/dev/mapper/a\ndevice=/dev/sda1", False),
-    (" device\t=  /dev/mapper/a-b \r", True), ("device=/dev/sda1\ndevice=UUID=1 \n", True), ("device=/dev/dm-1", True)])
+    (" device\t=  /dev/mapper/a-b \r", True), ("device=/dev/sda1\ndevice=UUID=1 \n", True), ("device=/dev/dm-1", True),
+    ('device="/dev/mapper/a b"', True), ("device='UUID=1'", True)])
 def test_volume_modules(tmp_path, conf, some):
     """For initramfs files, as kjump itself reads its configuration."""
     if conf is not None:
@@ -1503,6 +1525,25 @@ def test_volume_modules(tmp_path, conf, some):
     p = subprocess.run(["sh", SOURCE / "initramfs/volume-modules"], capture_output=True, text=True, check=True,
                        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KJUMP_CONF": str(tmp_path / "conf")})
     assert p.stderr == "" and ("dm-mod" in p.stdout.split()) == some and bool(p.stdout) == some
+
+
+def test_install_elsewhere(built, tmp_path):
+    """What is installed knows where the rest of it is, also if it was built for another place before."""
+    shutil.copytree(built, tmp_path / "built", symlinks=True)
+    subprocess.run(["make", "-s", "-C", SOURCE, f"O={tmp_path}/built", f"DESTDIR={tmp_path}/root", "prefix=/usr/local", "install",
+                    "CFLAGS=-O1 -Werror"], check=True)
+    own = re.compile(r"(?<![\w/])/[\w/-]*/kjump(?:[\w/-]*[\w-])?")
+    names = set()
+    for file in (tmp_path / "root").rglob("*"):
+        if file.is_file() and "man" not in file.parts and "examples" not in file.parts:
+            names |= {name for name in map(bytes.decode, re.findall(own.pattern.encode(), file.read_bytes()))
+                      if name.startswith("/usr")}
+    assert names >= {"/usr/local/sbin/kjump", "/usr/local/libexec/kjump/sleep", "/usr/local/share/kjump/systemd"}, names
+    assert "/usr/local/libexec/kjump" in (tmp_path / "root/usr/local/sbin/kjump").read_bytes().decode("latin-1")
+    for name in names:
+        assert name.startswith("/usr/local/") and (tmp_path / f"root{name}").exists(), name
+    # Where initramfs-tools looks for what is not a package's.
+    assert (tmp_path / "root/etc/initramfs-tools/hooks/kjump").stat().st_mode & 0o111
 
 
 def test_install(built, tmp_path):

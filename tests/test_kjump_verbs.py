@@ -107,6 +107,8 @@ def test_call(boot, variant, tmp_path):
     console = Console(tmp_path)
     g = boot(variant, smp=2, memory="256M", disks=False, net=False, qemu_args=console.qemu_args)
     newer_kexec(g)
+    high, _ = assemble(variant, "state", 96 * MB, tmp_path)
+    put_file(g, high, "/tmp/high")
     for file, name in zip(assemble(variant, "state", AT, tmp_path), ("elf", "flat")):
         put_file(g, file, f"/tmp/{name}")
 
@@ -115,7 +117,7 @@ def test_call(boot, variant, tmp_path):
         return [int(line.split()[-1], 16) for line in console.said().splitlines()] == list(range(1, times + 1))
 
     console.said()
-    for jumps, name in enumerate(("flat", "elf"), 1):
+    for jumps, name in enumerate(("flat", "elf", "high"), 1):
         returns(g, f"kjump call /tmp/{name}", OK, f"/tmp/{name} returned")
         assert ran() and sysfs(g, "last") == "ok" and sysfs(g, "jumps") == str(jumps)
         assert sysfs(g, "image_entry") == "0x0"
@@ -139,6 +141,8 @@ def test_call(boot, variant, tmp_path):
     returns(g, "kjump call --force /tmp/empty", FAILED, "/tmp/empty: there is nothing in it")
     returns(g, "kjump call --force /dev/null", FAILED, "/dev/null: no regular file")
     returns(g, "kjump call --force /tmp/other", REFUSED, "/tmp/other: an ELF program for another architecture")
+    g.run("head -c 100 /tmp/elf >/tmp/cut").check()
+    returns(g, "kjump call --force /tmp/cut", FAILED, "/tmp/cut: damaged, or there is nothing to load in it")
     returns(g, "kjump call --force --mem=4097 /tmp/flat", USAGE, "no address of a page")
     returns(g, "kjump call --force --mem=32M /tmp/elf", USAGE, "an ELF program says itself")
     returns(g, "kjump call --force --no-devices /tmp/elf", USAGE, "--no-devices is for flat programs")

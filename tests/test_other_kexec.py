@@ -2,7 +2,6 @@
 """The neighbours of kexec jump work as before: kexec, crash kernels, hibernation."""
 import re
 import subprocess
-import time
 
 import pytest
 
@@ -50,8 +49,7 @@ def on_its_way(boot, variant, level, append=""):
     load_ret(g).check()
     g.run(f"echo {level} >/sys/power/pm_test; echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()
     g.send("kjreboot")
-    while "pm_test: stopped after step" not in g.log():
-        time.sleep(0.1)
+    g.until(lambda: "pm_test: stopped after step" in g.log(), "pm_test")
     return g
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """What firmware and processor do for this system they do after a jump, too."""
 import re
-import time
 
 import pytest
 
@@ -20,8 +19,7 @@ def test_acpi_events(boot, variant, tmp_path):
     def press():
         before = pressed()
         g.qmp("system_powerdown")
-        while pressed() == before:
-            time.sleep(0.1)
+        g.until(lambda: pressed() > before, "the power button")
 
     press()
     put_file(g, assemble(variant, "events", RET, tmp_path)[1], "/tmp/events")

@@ -10,8 +10,7 @@ LEVELS = {"freezer": "kthreads", "devices": "devices", "platform": "platform",
 
 
 def test_levels(boot, variant):
-    # How long it stays there, in seconds.
-    g = boot(variant, smp=2, append="suspend.pm_test_delay=1")
+    g = boot(variant, smp=2)
     with at_work(g) as work:
         load_kernel(g)
         known = g.run("cat /sys/power/pm_test").out.replace("[", "").replace("]", "").split()

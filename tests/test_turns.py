@@ -30,7 +30,7 @@ def check_walked(g, jumps):
     # {step: [how often entered, how often left]}
     found = {step: [lines.count((step, way, "end")) for way in ("enter", "leave")] for step, _, _ in lines}
     again = {step for step, times in found.items() if times == [jumps, jumps]}
-    assert again == {"interrupts", "syscore", "processor"}, found
+    assert again == {"interrupts", "syscore", "processor", "description"}, found
     assert all(times == [1, 1] for step, times in found.items() if step not in again) and "devices" in found, found
 
 
@@ -54,7 +54,7 @@ def test_a_series(boot, variant, tmp_path):
         # Without a number it is once; the number is the process's own.
         assert reboot(g) == [0] and count() == 8
         # The way back from a step that fails before the third jump.
-        for n, step in enumerate(("interrupts", "syscore", "processor"), 1):
+        for n, step in enumerate(("interrupts", "syscore", "processor", "description"), 1):
             g.run(f"echo {step} 3 >{FAIL}").check()
             assert series(g, 5) == errno.EIO and sysfs(g, "last") == f"error -5 at {step}"
             assert count() == 8 + 2 * n and sysfs(g, "jumps") == str(8 + 2 * n)
@@ -63,20 +63,20 @@ def test_a_series(boot, variant, tmp_path):
         assert series(g, 2) == 0 and sysfs(g, "last") == "ok"
         # It dies at once: it is not called again.
         load_program(g, tmp_path, "fault", "-DOPCODE")
-        assert series(g, 5) == errno.EOWNERDEAD and sysfs(g, "jumps") == "17"
+        assert series(g, 5) == errno.EOWNERDEAD and sysfs(g, "jumps") == "19"
         assert sysfs(g, "image_entry") == "0x0"
         work.check()
         # Before each jump it is looked at where that leads: what this one leaves is no entry.
         load_program(g, tmp_path, "stray")
         assert series(g, 5) == errno.ENOEXEC and sysfs(g, "last") == f"error -{errno.ENOEXEC} at check"
-        assert sysfs(g, "jumps") == "18" and dmesg(g, "left by the peer, but outside its window")
+        assert sysfs(g, "jumps") == "20" and dmesg(g, "left by the peer, but outside its window")
         assert dmesg(g, f"no jump after 1: step check: error -{errno.ENOEXEC}")
         work.check()
         # While devices work.
         load_for_calls(g, tmp_path, "state")
-        assert series(g, 500) == 0 and count() == 500 and sysfs(g, "jumps") == "518"
+        assert series(g, 500) == 0 and count() == 500 and sysfs(g, "jumps") == "520"
         load_for_calls(g, tmp_path, "stray")
-        assert series(g, 5) == errno.ENOEXEC and sysfs(g, "jumps") == "519"
+        assert series(g, 5) == errno.ENOEXEC and sysfs(g, "jumps") == "521"
         work.check()
 
 

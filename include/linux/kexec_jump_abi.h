@@ -68,7 +68,8 @@
 
 /* kexec_jump_header.peer_status: how the peer came back */
 #define KEXEC_JUMP_PEER_ALIVE	0
-#define KEXEC_JUMP_PEER_DIED	1	/* it panicked: see peer_message */
+#define KEXEC_JUMP_PEER_DIED	1	/* it panicked: see peer_message; its DMA is stopped */
+#define KEXEC_JUMP_PEER_DIED_EARLY 2	/* likewise, before it has used any device */
 
 /**
  * struct kexec_jump_range - a piece of the window
@@ -280,6 +281,22 @@ static inline struct kexec_jump_tail *kexec_jump_find_tail(struct kexec_jump_hea
 	    size > KEXEC_JUMP_HEADER_MAX - sizeof(struct kexec_jump_tail))
 		return NULL;
 	return (void *)header + size;
+}
+
+/**
+ * kexec_jump_may_wait - may a kernel be preserved by a header that cannot be used?
+ * @header:	with the right magic, damaged or of any version
+ *
+ * Any context.
+ *
+ * Return: false if it says clearly that nobody waits.
+ */
+static inline int kexec_jump_may_wait(struct kexec_jump_header *header)
+{
+	struct kexec_jump_tail *tail = kexec_jump_find_tail(header);
+
+	return !tail || (tail->state != KEXEC_JUMP_RUNNING &&
+			 tail->state != KEXEC_JUMP_IMAGE);
 }
 
 #endif /* __ASSEMBLER__ */

@@ -236,7 +236,6 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	struct kexec_jump *jump = attempt->image->jump;
 	struct kexec_jump_header *header = kexec_jump_header(jump);
 
-	kexec_jump_describe(jump);
 	header->peer_status = KEXEC_JUMP_PEER_ALIVE;
 	header->state = KEXEC_JUMP_AWAY;
 	ask_for_next(attempt);
@@ -244,7 +243,6 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	attempt->processor_saved = false;
 	attempt->from_image = header->state == KEXEC_JUMP_IMAGE;
 	header->state = KEXEC_JUMP_RUNNING;
-	kexec_jump_described(attempt->from_image);
 	if (attempt->from_image) {
 		kexec_jump_acpi_resumed();
 		kexec_jump_forget_preserved();
@@ -258,9 +256,10 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	if (arch_kexec_jump_fault(jump, kexec_jump_report.peer_message,
 				  sizeof(kexec_jump_report.peer_message))) {
 		attempt->peer_died = true;
-	} else if (header->peer_status == KEXEC_JUMP_PEER_DIED) {
+	} else if (header->peer_status == KEXEC_JUMP_PEER_DIED ||
+		   header->peer_status == KEXEC_JUMP_PEER_DIED_EARLY) {
 		attempt->peer_died = true;
-		attempt->peer_panicked = true;
+		attempt->peer_panicked = header->peer_status == KEXEC_JUMP_PEER_DIED;
 		note_last_words(header->peer_message);
 	}
 }

@@ -393,19 +393,22 @@ static void leave_out_peers(void)
 
 /**
  * kexec_jump_describe - say which pages are to be saved, and where it is said
- * @jump:	the jump that is being made
+ * @attempt:	a jump is to be made
  *
  * Called on the boot CPU, the others offline, with interrupts off, the system
  * devices suspended. No page may be allocated or freed until the jump.
+ *
+ * Return: 0.
  */
-void kexec_jump_describe(struct kexec_jump *jump)
+int kexec_jump_describe(struct kexec_jump_attempt *attempt)
 {
+	struct kexec_jump *jump = attempt->image->jump;
 	struct kexec_jump_header *header = kexec_jump_header(jump);
 	struct description *d = &description;
 	struct elf64_hdr *ehdr = d->buffer;
 
 	if (!ehdr || !jump->may_look)
-		return;
+		return 0;
 	ehdr->e_entry = arch_kexec_jump_entry(jump);
 	describe_this_cpu(NULL);
 	arch_kexec_jump_point_out_cpu(true);
@@ -418,22 +421,23 @@ void kexec_jump_describe(struct kexec_jump *jump)
 	header->elf_pages = PFN_DOWN(d->elf_bytes);
 	header->nr_pfns = d->nr_pfns;
 	kexec_jump_seal_header(header);
+	return 0;
 }
 
 /**
  * kexec_jump_described - nobody looks at this kernel any more
- * @from_image:	it was resumed from an image
+ * @attempt:	says whether it was resumed from an image
  *
  * Called directly after the jump, with interrupts off, one CPU online, and no
  * page allocated since. In an image, pages that were left out have any content,
  * which the page allocator may not expect.
  */
-void kexec_jump_described(bool from_image)
+void kexec_jump_described(struct kexec_jump_attempt *attempt)
 {
 	if (!description.prepared)
 		return;
 	arch_kexec_jump_point_out_cpu(false);
-	if (from_image)
+	if (attempt->from_image)
 		clear_or_poison_free_pages();
 }
 

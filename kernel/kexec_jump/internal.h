@@ -65,7 +65,7 @@ extern struct mutex kexec_jump_lock;
  * @cpus_held:	offline CPUs were made to wait for a startup IPI
  * @processor_saved: the processor's state is to be restored
  * @peer_died:	the peer came back because it panicked, or by an exception
- * @peer_panicked: it is a kernel that panicked
+ * @peer_panicked: it is a kernel that panicked, and stopped the DMA of its devices
  * @from_image:	this kernel came back from an image of it
  * @more_times:	how many more times @image is to be jumped to
  * @next_number: the peer that is to run next: before the jump, which one this kernel
@@ -193,8 +193,8 @@ int kexec_jump_check_entry(struct kexec_jump *jump);
 /* --- describe.c --- */
 int kexec_jump_describe_prepare(void);
 void kexec_jump_describe_cpus(void);
-void kexec_jump_describe(struct kexec_jump *jump);
-void kexec_jump_described(bool from_image);
+int kexec_jump_describe(struct kexec_jump_attempt *attempt);
+void kexec_jump_described(struct kexec_jump_attempt *attempt);
 void kexec_jump_describe_cleanup(void);
 
 /* --- shared.c --- */
@@ -294,6 +294,8 @@ static inline int kexec_jump_turn_to(struct kexec_jump_attempt *attempt, struct 
 }
 
 static inline void kexec_jump_describe_cpus(void) { }
+static inline int kexec_jump_describe(struct kexec_jump_attempt *attempt) { return 0; }
+static inline void kexec_jump_described(struct kexec_jump_attempt *attempt) { }
 static inline void kexec_jump_stop_devices(void) { }
 static inline void kexec_jump_reset_devices(bool stopped_before) { }
 static inline int arch_kexec_jump_hold_cpus(void) { return 0; }

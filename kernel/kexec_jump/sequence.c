@@ -280,6 +280,7 @@ static const struct step steps[] = {
 	{ "syscore",	  syscore_enter,      syscore_leave,	  TEST_CORE, true },
 	{ "processor",	  kexec_jump_processor_enter,
 			  kexec_jump_processor_leave,		  0, true },
+	{ "description",  kexec_jump_describe, kexec_jump_described, 0, true },
 };
 
 static bool in_progress;

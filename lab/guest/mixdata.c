@@ -2,10 +2,11 @@
 /*
  * mixdata: write data like what is in memory, the same bytes each time.
  *
- *   mixdata MB >FILE
+ *   mixdata MB [SEED] >FILE
  *
  * Runs of 1 to 32 pages, each of one kind: incompressible, text, or zero, in
- * shares of 45, 40 and 15 percent.
+ * shares of 45, 40 and 15 percent. With a SEED (a number, not 0): incompressible, all
+ * of it.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -72,10 +73,12 @@ int main(int argc, char **argv)
 	static uint64_t run[RUN_MAX * PAGE / 8];
 	uint64_t left;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: mixdata MB >FILE\n");
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: mixdata MB [SEED] >FILE\n");
 		return 2;
 	}
+	if (argc == 3)
+		state = strtoull(argv[2], NULL, 0);
 	left = strtoull(argv[1], NULL, 0) << 20;
 	make_words();
 	while (left) {
@@ -85,7 +88,7 @@ int main(int argc, char **argv)
 
 		if (n > left)
 			n = left;
-		if (kind < 45)
+		if (kind < 45 || argc == 3)
 			random_pages(run, n);
 		else if (kind < 85)
 			text_pages((char *)run, n);

@@ -12,6 +12,7 @@ which kernel it is talking to after a jump.
 import contextlib
 import ctypes
 import functools
+import hashlib
 import json
 import mmap
 import os
@@ -124,7 +125,8 @@ UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/
 class Guest:
     def __init__(self, variant="x86_64", *, smp=1, parallel=None, memory="512M", cpu=None, name="A",
                  append="", kernel=None, initrd=None, icount=None, disks=True, net=True, blank=0,
-                 workdir=None, state=None, boots_disk=False, qemu_args=(), label=None, start=True):
+                 workdir=None, state=None, booted=None, boots_disk=False, qemu_args=(), label=None,
+                 start=True):
         """
         parallel the guest's CPUs run at the same time, not in turns (default: if QEMU can do that well)
         cpu      QEMU's -cpu (default: QEMU's own default, qemu64)
@@ -141,6 +143,8 @@ class Guest:
                  does: kernel, initrd and append do not count
         state    start from what save_state() wrote of a guest that is otherwise the same,
                  with the disks it had then
+        booted   a folder where guests that have booted are kept: the second one that is to be like the
+                 first goes on from there
         label    name of the saved log when something fails
         """
         self.variant, self.smp, self.memory, self.cpu = variant, smp, memory, cpu
@@ -149,7 +153,7 @@ class Guest:
         self.kernel = pathlib.Path(kernel or self.home / "bzImage")
         self.initrd = pathlib.Path(initrd or self.home / "initramfs.img")
         self.disks, self.net, self.blank, self.state = disks, net, blank, state
-        self.boots_disk = boots_disk
+        self.booted, self.boots_disk = booted, boots_disk
         self.qemu_args, self.label = list(qemu_args), label or f"{variant}-{os.getpid()}"
         self._own_dir = workdir is None
         # Short: a unix socket's path may have 107 characters.
@@ -189,7 +193,8 @@ class Guest:
                 "-chardev", f"socket,id=shell,path={d}/shell,server=on,wait=off",
                 "-serial", "chardev:shell",
                 # What is typed there: see type_on_console().
-                "-chardev", f"socket,id=log,path={d}/console,server=on,wait=off,logfile={self._log}",
+                "-chardev", f"socket,id=log,path={d}/console,server=on,wait=off,"
+                f"logfile={self._log},logappend=on",
                 "-serial", "chardev:log",
                 "-qmp", f"unix:{d}/qmp,server=on,wait=off",
                 # Says whether a reset was a triple fault.
@@ -240,6 +245,13 @@ class Guest:
         self.dir.mkdir(parents=True, exist_ok=True)
         for old in ("shell", "console", "qmp"):
             (self.dir / old).unlink(missing_ok=True)
+        kept = self._kept()
+        goes_on = kept and (kept / "state").exists()
+        if goes_on:
+            self.state = kept / "state"
+            for file in kept.iterdir():
+                if file != self.state:
+                    host_run("cp", "--sparse=always", file, self._log if file.name == "log" else self.dir)
         # It ends with us, also if we are killed.
         self.qemu = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self._argv()], stdin=subprocess.DEVNULL,
                                      stdout=open(self.dir / "qemu.log", "wb"),
@@ -249,8 +261,8 @@ class Guest:
         self.shell.logfile_read = self
         if self.state:
             # It has said its prompt already: once it goes on, ask for another.
-            while self.qmp("query-status")["status"] != "running":
-                time.sleep(0.02)
+            self.until(lambda: self.qmp("query-status")["status"] == "paused", "its state")
+            self.qmp("cont")
             self.send("")
         try:
             self.expect_kernel(self.name, BOOT_TIMEOUT)
@@ -259,6 +271,10 @@ class Guest:
             if "Booting SMP configuration" in "".join(self.log().splitlines()[-6:]):
                 raise GuestError(f"QEMU itself failed, as CPUs were started: {e}") from None
             raise
+        if goes_on:
+            self.run(f"afresh {time.time_ns()} {uuid.uuid4()}").check()
+        elif kept:
+            self._keep(kept)
 
     def write(self, data):          # pexpect's log of what the guest sent
         self.transcript = (self.transcript + data)[-200000:]
@@ -318,13 +334,49 @@ class Guest:
             raise GuestError(self._story(self._why_ended()))
 
     def save_state(self, path):
-        """Write the machine's state, but for the disks, and end QEMU. (NVMe cannot be saved.)"""
+        """Write the machine's state, but for the disks, and end QEMU."""
+        self._write_state(path)
+        self.close()
+
+    def _write_state(self, path):
+        """Write the machine's state, but for the disks; it stands still then."""
+        self.qmp("stop")
+        self.qmp("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self.qmp("migrate", uri=f"exec:cat >{shlex.quote(str(path))}")
         while (status := self.qmp("query-migrate").get("status")) != "completed":
             if status in ("failed", "cancelled"):
                 raise GuestError(self._story(f"QEMU cannot save the guest's state: {status}"))
             time.sleep(0.05)
-        self.close()
+
+    def _kept(self):
+        """The folder for a guest that has booted and is like this one; None for what depends on files of one test."""
+        if not self.booted or self.state or self.boots_disk or not self._own_dir \
+                or "/" in "".join(self.qemu_args) or self.initrd.parent != self.home:
+            return None
+        like = "\0".join(self._argv()).replace(str(self._log), "").replace(str(self.dir), "")
+        # Each process measures that for itself.
+        like = re.sub(r"(tsc_early_khz|lpj)=\d+", "", like)
+        return pathlib.Path(self.booted) / hashlib.sha256(like.encode()).hexdigest()[:16]
+
+    def _keep(self, folder):
+        """Keep this guest's state, its disks and its log, if nobody else does."""
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            return
+        try:
+            self._write_state(folder / "state.new")
+        except GuestError as e:
+            # Before 11, QEMU cannot do that with NVMe.
+            if "non-migratable" not in str(e):
+                raise
+            self.qmp("cont")
+            return
+        for image in self.dir.glob("*.img"):
+            host_run("cp", "--sparse=always", image, folder)
+        shutil.copy(self._log, folder / "log")
+        os.replace(folder / "state.new", folder / "state")
+        self.qmp("cont")
 
     # --- shell -------------------------------------------------------------
 
@@ -353,6 +405,14 @@ class Guest:
             raise GuestError(self._story(f"waited for kernel {name}, kernel {got} answered"))
         # Whatever the other kernel left half-printed is of no interest.
         return self.shell.before.decode(errors="replace")
+
+    def until(self, condition, what, timeout=BOOT_TIMEOUT):
+        """Wait until condition() holds, as long as QEMU runs."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if self.qemu.poll() is not None or time.monotonic() > end:
+                raise GuestError(self._story(f"waiting for {what}: {self.fate()}"))
+            time.sleep(0.02)
 
     def jump(self, cmd="kexec -e", to="B", timeout=BOOT_TIMEOUT):
         """Type the command that jumps and wait for the other kernel's prompt."""

@@ -14,7 +14,7 @@ PROGRAMS = ("kexec", "makedumpfile")
 # kjump looks into the initramfs of a peer with it.
 UNPACKER = ("lz4",)
 # Of an initramfs for 15 MB, with the libraries of these.
-SMALL_HAS = ("/init", "/bin/busybox", "/bin/lab-shell", "/bin/workload", "/sbin/kexec")
+SMALL_HAS = ("/init", "/bin/busybox", "/bin/lab-shell", "/bin/workload", "/bin/afresh", "/sbin/kexec")
 # What two kernels exchange; guest programs include it.
 ABI = ROOT / "include/linux/kexec_jump_abi.h"
 SCRIPTS = ("lab-shell", "lab-disks", "lab-net")

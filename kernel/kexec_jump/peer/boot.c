@@ -72,25 +72,28 @@ static void __init ignore_elfcorehdr(void)
 const struct kexec_jump_header * __init kexec_jump_find_preserved(char *word)
 {
 	struct kexec_jump_header *header;
+	u64 by_word;
+	bool waits;
 
-	if (!back_entry && word)
+	/* That is the last one, by which the decompressor has found its place. */
+	if (word && (kstrtoull(word, 0, &by_word) || by_word != back_entry))
 		parse_back_entry(word);
 	if (!back_entry)
 		return NULL;
-	header = early_memremap(back_entry & PAGE_MASK, sizeof(*header));
+	header = early_memremap(back_entry & PAGE_MASK, PAGE_SIZE);
 	/* Without a window, this kernel might overwrite another one. */
 	if (!header)
 		panic("kexec_jump: entry %#llx: cannot be mapped", back_entry);
 	memcpy(&preserved_header, header, sizeof(preserved_header));
-	early_memunmap(header, sizeof(*header));
+	waits = header->magic == KEXEC_JUMP_MAGIC && kexec_jump_may_wait(header);
+	early_memunmap(header, PAGE_SIZE);
 
 	/* Whether this kernel can jump back there does not matter here. */
 	if (!kexec_jump_header_intact(&preserved_header) ||
 	    preserved_header.entry != back_entry) {
 		/* Some kernel is preserved there, and this one would overwrite it. */
-		if (preserved_header.magic == KEXEC_JUMP_MAGIC)
-			kexec_jump_die_early(back_entry,
-					     "cannot be confined: the jump page is damaged or of another version");
+		if (waits)
+			panic("cannot be confined: the jump page is damaged or of another version");
 		pr_err("entry %#llx: no jump page there, not confined to a window\n",
 		       back_entry);
 		kexec_jump_panic_early(0);
@@ -171,6 +174,25 @@ void kexec_jump_forget_preserved(void)
 {
 	live_header = NULL;
 	confined = false;
+}
+
+/**
+ * kexec_jump_may_leave - may this kernel start another one and not come back?
+ *
+ * Process context, kexec lock held.
+ *
+ * Return: false, with a message, if a kernel waits for this one.
+ */
+bool kexec_jump_may_leave(void)
+{
+	bool preserved;
+
+	mutex_lock(&kexec_jump_lock);
+	preserved = kexec_jump_preserved_now();
+	mutex_unlock(&kexec_jump_lock);
+	if (preserved)
+		pr_err("no other kernel is started: the one that jumped here would be lost; jump back (kjump back) and start it there\n");
+	return !preserved;
 }
 
 /*

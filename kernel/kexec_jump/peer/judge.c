@@ -10,12 +10,15 @@
  *
  * So a kernel that was jumped to may jump back, read the preserved kernel's memory,
  * and write the shared memory, only if all of this holds, which is asked at boot,
- * before each jump, and at each access:
+ * before each jump, when the view is opened, and at each access to shared memory:
  *
  * * it is not locked down;
  * * there is a jump page at its entry, of this version, with the right checksum, whose
  *   kernel waits to be resumed, and it tells of the same window as at boot;
- * * the page, and whatever its lists lead to, is none of this kernel's own memory.
+ * * the page is none of this kernel's own memory.
+ *
+ * A list that leads to this kernel's own memory is not followed: there is no view, or no
+ * shared memory, but a way back, which needs no list.
  *
  * If not, the log says why, and this kernel goes on in its window, without a way back.
  * The preserved kernel stays as it is. Whatever the answer, this kernel keeps to its

@@ -70,7 +70,7 @@ void __ref kexec_jump_die_early(u64 entry, const char *why)
 		return;
 	pr_emerg("%s; jumping back to the preserved kernel at %#llx\n", why, entry);
 	strscpy(tail->peer_message, why);
-	tail->peer_status = KEXEC_JUMP_PEER_DIED;
+	tail->peer_status = KEXEC_JUMP_PEER_DIED_EARLY;
 	/* If that fails, it is not tried again. */
 	early_entry = 0;
 	arch_kexec_jump_back_early(entry);

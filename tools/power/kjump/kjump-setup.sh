@@ -159,6 +159,10 @@ choose()
 	places | while read -r name size; do
 		why=$(verdict "$name")
 		echo "  $name $size: ${why:-free}"
+		case $why in
+		'' | *"$name"*) ;;
+		*) echo "$why" >>"$work/everywhere" ;;
+		esac
 		if ! [ "$why" ]; then
 			echo "$name" >>"$work/free"
 			if encrypted "$name"; then
@@ -176,6 +180,9 @@ choose()
 		if [ "$why" ]; then
 			die "$why"
 		fi
+	elif ! [ -s "$work/free" ] && [ -s "$work/everywhere" ]; then
+		# That is not the places' fault.
+		die "$(head -n 1 "$work/everywhere")"
 	elif ! [ -s "$work/free" ]; then
 		die "there is no place to save this system to: make a partition for it," \
 			"or a logical volume"
@@ -281,7 +288,8 @@ check()
 			rc=1
 		fi
 	done
-	if have update-grub; then
+	# GRUB may be installed where something else boots; it says so itself.
+	if have update-grub && grep -q 'BOOT_IMAGE=' /proc/cmdline; then
 		if ! grep -qs "kjump.restore=$name" /boot/grub/grub.cfg; then
 			say "/boot/grub/grub.cfg does not have kjump.restore=$name"
 			rc=1

@@ -87,7 +87,6 @@ void kexec_jump_find_window(void)
 {
 	unsigned long entry = find_entry();
 	struct kexec_jump_header *h = (void *)(entry & PAGE_MASK);
-	struct kexec_jump_tail *tail;
 
 	if (!entry || h->magic != KEXEC_JUMP_MAGIC)
 		return;
@@ -102,8 +101,7 @@ void kexec_jump_find_window(void)
 			error("cannot be confined: its command line is too long");
 		return;
 	}
-	tail = kexec_jump_find_tail(h);
-	if (!tail || tail->state == KEXEC_JUMP_AWAY)
+	if (kexec_jump_may_wait(h))
 		error(h->version == KEXEC_JUMP_VERSION ?
 		      "cannot be confined: the jump page is damaged" :
 		      "cannot be confined: the jump page is of another version");
@@ -133,7 +131,7 @@ void kexec_jump_give_back(const char *why)
 		for (i = 0; i < sizeof(tail->peer_message) - 1 && why[i]; i++)
 			tail->peer_message[i] = why[i];
 		tail->peer_message[i] = '\0';
-		tail->peer_status = KEXEC_JUMP_PEER_DIED;
+		tail->peer_status = KEXEC_JUMP_PEER_DIED_EARLY;
 	}
 	/* At the top of the stack: there is no next entry. */
 	asm volatile("cli\n\t"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Options of the verbs. */
+/* Options and answers of the verbs. */
 #include "common/cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,4 +89,49 @@ int check_arguments(int argc, char **argv, const char *names)
 	if (at < argc)
 		return usage(argv[0], "what is \"%s\"?", argv[at]);
 	return KJ_OK;
+}
+
+/* Bytes of the character that begins there, 0 if none does: RFC 3629, 4. */
+static unsigned int utf8_length(const char *text)
+{
+	const unsigned char *c = (const unsigned char *)text;
+	unsigned int length = *c < 0x80 ? 1 : *c < 0xc2 ? 0 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 :
+			      *c < 0xf5 ? 4 : 0;
+
+	for (unsigned int i = 1; i < length; i++)
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+	/* Longer than need be, half of a UTF-16 pair, or beyond the last. */
+	if ((*c == 0xe0 && c[1] < 0xa0) || (*c == 0xed && c[1] > 0x9f) ||
+	    (*c == 0xf0 && c[1] < 0x90) || (*c == 0xf4 && c[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+void put_json(const char *text)
+{
+	unsigned int length;
+
+	putchar('"');
+	for (; *text; text += length) {
+		length = utf8_length(text);
+		if (!length) {
+			fputs("\\ufffd", stdout);
+			length = 1;
+		} else if (*text == '"' || *text == '\\') {
+			printf("\\%c", *text);
+		} else if ((*text >= 0 && *text < ' ') || *text == 0x7f) {
+			printf("\\u%04x", *text);
+		} else {
+			fwrite(text, 1, length, stdout);
+		}
+	}
+	putchar('"');
+}
+
+int answered(int rc)
+{
+	if ((fflush(stdout) || ferror(stdout)) && !rc)
+		return fail(KJ_FAILED, "the answer cannot be written: %s", strerror(errno));
+	return rc;
 }

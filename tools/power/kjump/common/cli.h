@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Options of the verbs. */
+/* Options and answers of the verbs. */
 #ifndef KJUMP_CLI_H
 #define KJUMP_CLI_H
 
@@ -25,5 +25,10 @@ int usage(const char *verb, const char *fmt, ...) __printf(2, 3);
  * KJ_USAGE, with its name, if one is missing, or with what it is, if there is one more.
  */
 int check_arguments(int argc, char **argv, const char *names);
+
+/* Prints a string as JSON has it, which is UTF-8 (RFC 8259); a file's name may be anything. */
+void put_json(const char *text);
+/* For who is asked: @rc, or KJ_FAILED if what was printed could not be written. */
+int answered(int rc);
 
 #endif

@@ -26,21 +26,25 @@ static char *trim(char *text)
 
 static int set(struct conf *conf, const char *key, const char *value)
 {
+	/* A name may be in quotes; in a command line they are the kernel's. */
 	const struct {
 		const char *key;
 		char **value;
+		bool name;
 	} texts[] = {
-		{ "kernel", &conf->kernel },
-		{ "initrd", &conf->initrd },
-		{ "append", &conf->append },
-		{ "command-line", &conf->command_line },
-		{ "device", &conf->device },
-		{ "kexec", &conf->kexec },
+		{ "kernel", &conf->kernel, true },
+		{ "initrd", &conf->initrd, true },
+		{ "append", &conf->append, false },
+		{ "command-line", &conf->command_line, false },
+		{ "device", &conf->device, true },
+		{ "kexec", &conf->kexec, true },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(texts); i++)
 		if (!strcmp(key, texts[i].key)) {
 			*texts[i].value = xasprintf("%s", value);
+			if (texts[i].name)
+				unquote(*texts[i].value);
 			return 0;
 		}
 	if (!strcmp(key, "window"))

@@ -103,6 +103,8 @@ void let_signals_go(void);
 /* words.c: any text as one word without blanks, and back, in place; false if it is none. */
 char *word_pack(const char *text);
 bool word_unpack(char *text);
+/* Takes off the quotes, of either kind, that a text is in as a whole. */
+void unquote(char *text);
 
 /* Whether a checksum is right. A fuzzer would never find one that is. */
 static inline bool checksum_is(uint64_t computed, uint64_t stored)

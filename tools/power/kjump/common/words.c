@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Any text as one word, of letters, digits and signs. */
+/* Any text as one word, of letters, digits and signs; and words in quotes. */
 #include "common/kjump.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+
+void unquote(char *text)
+{
+	size_t length = strlen(text);
+
+	if (length < 2 || (*text != '"' && *text != '\'') ||
+	    strchr(text + 1, *text) != text + length - 1)
+		return;
+	memmove(text, text + 1, length - 2);
+	text[length - 2] = 0;
+}
 
 char *word_pack(const char *text)
 {

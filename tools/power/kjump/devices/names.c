@@ -61,6 +61,8 @@ static bool parse(const char *name, struct wanted *w)
 		w->value = xasprintf("%s", name + skip);
 		if (skip == link)
 			unescape(w->value);
+		else
+			unquote(w->value);
 		return *w->value;
 	}
 	return false;

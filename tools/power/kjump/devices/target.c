@@ -2,6 +2,7 @@
 /* Whether a device or file may be written to. */
 #include "devices/device.h"
 #include "devices/disks.h"
+#include "devices/map.h"
 #include "devices/users.h"
 #include "devices/volume.h"
 #include "image/image.h"
@@ -39,12 +40,19 @@ bool device_in_memory(dev_t dev)
 	return in_memory;
 }
 
+static void any_piece(void *ctx, const struct identity *piece)
+{
+	(void)piece;
+	*(bool *)ctx = true;
+}
+
 int device_on_hardware(const char *path)
 {
 	static const char * const made_up[] = {
 		"md", "loop", "zram", "ram", "nbd", "drbd", "bcache", NULL,
 	};
 	char *name = NULL;
+	bool found = false;
 	struct stat st;
 	int rc = KJ_OK;
 
@@ -52,7 +60,10 @@ int device_on_hardware(const char *path)
 		return fail(KJ_USAGE, "%s is not a block device", path);
 	name = device_name(st.st_rdev);
 	rc = volume_check(path, st.st_rdev);
-	if (!rc && is_one_of(name, made_up))
+	/* Of other such devices it is known that no disk can be found below. */
+	if (!rc && !is_one_of(name, made_up) && map_to_hardware(st.st_rdev, any_piece, &found))
+		found = true;
+	if (!rc && !found)
 		rc = fail(KJ_REFUSED,
 			  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
 			  path, name);

@@ -25,6 +25,14 @@ struct program_call {
 	bool alone;			/* the program is told nothing */
 };
 
+/* elf.c: the architecture (e_machine) that an ELF program is for; EM_NONE if it is none. */
+uint16_t elf_machine(const char *path);
+/*
+ * Where it says it belongs: pages from @start up to @end. kexec loads nothing outside of
+ * what it is told, and the window is all of that. KJ_FAILED if it is damaged.
+ */
+int elf_place(const char *program, uint64_t *start, uint64_t *end);
+
 /*
  * All that can be wrong is found here: KJ_USAGE, KJ_REFUSED or KJ_FAILED with the name of
  * the file. What is there keeps its content until there is something to write.

@@ -97,28 +97,28 @@ static bool is_hidden_volume(const char *from, const char *device)
 	return stat(device, &st) || dm_is_lvm(st.st_rdev);
 }
 
-/* Whether @words say that what is on @device is to be resumed. */
-static int check_words(const char *words, const char *device, const char *name, const char *boot)
+/* Whether @words say that what is on @device is to be resumed; @cfg: where they are. */
+static int check_words(const char *words, const char *device, const char *name, const char *cfg)
 {
 	char *from = command_line_value(words, "kjump.restore=");
 	int rc = KJ_OK;
 
 	if (!from && !command_line_has(words, "kjump.restore"))
 		rc = fail(KJ_REFUSED,
-			  "the next boot, %s by %s/grub/grub.cfg, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
-			  name, boot, device, device);
+			  "the next boot, %s by %s, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
+			  name, cfg, device, device);
 	else if ((!from || !*from) && is_volume(device))
 		rc = fail(KJ_REFUSED,
-			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore without a name, would not set up %s and not resume this system: kjump setup %s, or --any-boot",
-			  name, boot, device, device);
+			  "the next boot, %s by %s, has kjump.restore without a name, would not set up %s and not resume this system: kjump setup %s, or --any-boot",
+			  name, cfg, device, device);
 	else if (from && *from && (!strcmp(from, "no") || is_another(from, device)))
 		rc = fail(KJ_REFUSED,
-			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore=%s and would not resume this system from %s: kjump setup %s, or --any-boot",
-			  name, boot, from, device, device);
+			  "the next boot, %s by %s, has kjump.restore=%s and would not resume this system from %s: kjump setup %s, or --any-boot",
+			  name, cfg, from, device, device);
 	else if (from && *from && is_hidden_volume(from, device))
 		rc = fail(KJ_REFUSED,
-			  "the next boot, %s by %s/grub/grub.cfg, has kjump.restore=%s, would not set up %s by that name and not resume this system: kjump setup %s, or --any-boot",
-			  name, boot, from, device, device);
+			  "the next boot, %s by %s, has kjump.restore=%s, would not set up %s by that name and not resume this system: kjump setup %s, or --any-boot",
+			  name, cfg, from, device, device);
 	free(from);
 	return rc;
 }
@@ -141,8 +141,8 @@ static int check_root(const char *words, const char *what)
 	return rc;
 }
 
-static int check_entry(const char *boot, const struct boot_entry *entry, const char *device,
-		       uint64_t *bytes)
+static int check_entry(const char *boot, const char *cfg, const struct boot_entry *entry,
+		       const char *device, uint64_t *bytes)
 {
 	const char *name = basename(entry->kernel);
 	char *initrd;
@@ -150,17 +150,17 @@ static int check_entry(const char *boot, const struct boot_entry *entry, const c
 
 	if (cannot_jump(boot, name))
 		return fail(KJ_REFUSED,
-			    "the next boot starts %s, by %s/grub/grub.cfg: it has no kexec jump (CONFIG_KEXEC_JUMP), or another version of it, or is for another architecture, and would not resume this system; remove it, or have another one started, or --any-boot",
-			    name, boot);
-	rc = check_words(entry->words, device, name, boot);
+			    "the next boot starts %s, by %s: it has no kexec jump (CONFIG_KEXEC_JUMP), or another version of it, or is for another architecture, and would not resume this system; remove it, or have another one started, or --any-boot",
+			    name, cfg);
+	rc = check_words(entry->words, device, name, cfg);
 	if (!rc)
 		rc = check_root(entry->words, name);
 	if (rc)
 		return rc;
 	if (!entry->initrds)
 		return fail(KJ_REFUSED,
-			    "the next boot, %s by %s/grub/grub.cfg, has no initramfs and would not resume this system: make one (update-initramfs -c -k, update-grub), or --any-boot",
-			    name, boot);
+			    "the next boot, %s by %s, has no initramfs and would not resume this system: make one (update-initramfs -c -k, update-grub), or --any-boot",
+			    name, cfg);
 	initrd = without_kjump(boot, entry->initrds, bytes);
 	if (initrd)
 		rc = fail(KJ_REFUSED,
@@ -182,15 +182,18 @@ static void judge_by(const char *own, const char *device)
 
 int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 {
-	char *cfg_file = xasprintf("%s/grub/grub.cfg", boot), *cfg = read_text(cfg_file);
-	char *env_file = xasprintf("%s/grub/grubenv", boot), *env = read_text(env_file);
+	/* GRUB's folder is named after its program, which is grub2-install elsewhere. */
+	char *plain = xasprintf("%s/grub/grub.cfg", boot);
+	const char *grub = access(plain, F_OK) ? "grub2" : "grub";
+	char *cfg_file = xasprintf("%s/%s/grub.cfg", boot, grub), *cfg = read_text(cfg_file);
+	char *env_file = xasprintf("%s/%s/grubenv", boot, grub), *env = read_text(env_file);
 	char *own = read_text("/proc/cmdline");
 	struct boot_entry entry = { 0 };
 	int rc = KJ_OK;
 	bool known = cfg && grub_next(cfg, env, &entry);
 
 	if (known)
-		rc = check_entry(boot, &entry, device, bytes);
+		rc = check_entry(boot, cfg_file, &entry, device, bytes);
 	/* A grub.cfg may be left over from before another boot loader; GRUB itself says so. */
 	if (own && (!known || (!rc && !command_line_has(own, "BOOT_IMAGE=")))) {
 		judge_by(own, device);
@@ -202,6 +205,7 @@ int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 	free(env_file);
 	free(cfg);
 	free(cfg_file);
+	free(plain);
 	return rc;
 }
 

@@ -77,7 +77,11 @@ static int load_flat(const char *program, uint64_t address, unsigned long flags)
 static int load_elf(struct conf *conf, const char *program)
 {
 	char *words[8] = { NULL };
-	int rc;
+	uint64_t start, end;
+	int rc = elf_place(program, &start, &end);
+
+	if (rc)
+		return rc;
 
 	/* Only the tool is needed, but a kernel to be named is no reason to fail. */
 	conf->kernel = conf->kernel ? conf->kernel : "";
@@ -90,27 +94,13 @@ static int load_elf(struct conf *conf, const char *program)
 	words[2] = "--kexec-syscall";
 	words[3] = "--args-none";
 	words[4] = (char *)program;
-	words[5] = "--mem-min=0x100000";
-	words[6] = xasprintf("--mem-max=%#llx", (unsigned long long)(conf->window ? conf->window :
-							     WINDOW_DEFAULT) - 1);
+	words[5] = xasprintf("--mem-min=%#llx", (unsigned long long)start);
+	/* As for a flat one, a page for what it keeps after its end. */
+	words[6] = xasprintf("--mem-max=%#llx", (unsigned long long)(end + PAGE) - 1);
 	rc = run_kexec(program, words);
+	free(words[5]);
 	free(words[6]);
 	return rc;
-}
-
-/* The architecture that an ELF program is for; EM_NONE if it is no ELF program. */
-static uint16_t elf_machine(const char *path)
-{
-	/* Up to there it has the same layout for 32 and 64 bits. */
-	Elf32_Ehdr header = { .e_machine = EM_NONE };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool elf = fd >= 0 &&
-		   pread_full(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
-		   !memcmp(header.e_ident, ELFMAG, SELFMAG);
-
-	if (fd >= 0)
-		close(fd);
-	return elf ? header.e_machine : EM_NONE;
 }
 
 /*

@@ -22,20 +22,6 @@ static const char status_help[] =
 	"  --timing   only how long each step of the last jump took, in milliseconds\n"
 	"  --kernel   only whether that kernel can be jumped to, and resume a system\n";
 
-static void put_json(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
-		else if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
-			printf("\\u%04x", (unsigned char)*text);
-		else
-			putchar(*text);
-	}
-	putchar('"');
-}
-
 /* --- images ------------------------------------------------------------- */
 
 struct listing {
@@ -251,7 +237,7 @@ static int show_timing(void)
 	}
 	answer("%-18s%12.3f%12.3f", "all", in_all / 1000, back_all / 1000);
 	free(steps);
-	return KJ_OK;
+	return answered(KJ_OK);
 }
 
 static int show_kernel(const char *path)
@@ -262,7 +248,7 @@ static int show_kernel(const char *path)
 	if (!rc)
 		answer("%s: a kernel with kexec jump, version %u, for %s", path,
 		       kernel.jump_version, machine_name(kernel.machine));
-	return rc;
+	return answered(rc);
 }
 
 int verb_status(int argc, char **argv)
@@ -302,7 +288,7 @@ int verb_status(int argc, char **argv)
 			rc = show_image(device, &l);
 		if (l.count && l.json)
 			putchar('\n');
-		return rc;
+		return answered(rc);
 	}
 	hidden = device_hidden();
 	if (l.json) {
@@ -318,6 +304,7 @@ int verb_status(int argc, char **argv)
 		puts(hidden ? "}" : "]}");
 	else if (!l.count)
 		answer("%-18s%s", "images", hidden ? "only root may look for them" : "none");
-	return jump_supported() ? KJ_OK :
+	rc = jump_supported() ? KJ_OK :
 		fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
+	return answered(rc);
 }
