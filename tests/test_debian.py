@@ -166,3 +166,10 @@ def test_drivers_are_modules(boot, machine):
     g = off_and_on(boot, g, "kjump hibernate")
     # To its system it was there all the time.
     assert "USB disconnect" not in g.run("dmesg").out
+    # What restarts the machine does not take the peer for a kernel to start.
+    g.run("kjump load --ready", timeout=300).check()
+    said = len(g.log())
+    g.send("systemctl reboot")
+    g.wait()
+    said = g.log()[said:]
+    assert "reboot: Restarting system" in said and "kexec_jump" not in said, said

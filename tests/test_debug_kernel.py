@@ -12,7 +12,7 @@ from kjlab import guest
 from kjlab.kernel import DEBUG
 from test_exceptions import AT, WORDS
 from test_failures import fail_each_step
-from test_fuzz import fuzz_calls
+from test_fuzz import CALLS, fuzz_calls, fuzz_peer
 from test_peer_panic import PANIC, check_told, enter, panic
 from test_turns import series
 
@@ -118,4 +118,8 @@ def test_image(debug, boot, tmp_path):
 
 def test_fuzz(debug, record_property):
     # KASAN gives back what was freed only later: up to a 32nd of all memory.
-    fuzz_calls(debug(disks=False), record_property, slack=40 << 10)
+    fuzz_calls(debug(disks=False), record_property, calls=2 * CALLS, slack=40 << 10)
+
+
+def test_fuzzed_pages(debug, record_property):
+    fuzz_peer(debug(), record_property, **DEBUG_PEER)

@@ -2,7 +2,7 @@
 """A machine with UEFI: other holes in its memory, and services of the firmware that stay."""
 import pytest
 
-from images import hibernate, resume
+from images import RESTORE, hibernate, resume
 from jumps import MB, at_work, iomem, ranges, sysfs
 from kjlab import efivars
 from kjlab.guest import Guest
@@ -17,10 +17,12 @@ def check_services(g, before, name):
     return now
 
 
-@pytest.mark.parametrize("memory", ["512M", "8G"])
-def test_hibernate(boot, memory, tmp_path):
+@pytest.mark.parametrize("memory,append", [("1G", "memmap=64K$24M memmap=1M$60M memmap=16K$250M memmap=2M$400M"), ("8G", "")],
+                         ids=["holes", "8G"])
+def test_hibernate(boot, memory, append, tmp_path):
     """The window is where there is room; the machine resumes, again and again, and its firmware's services with it."""
-    g = boot("x86_64", smp=2, memory=memory, net=False, blank=512, workdir=tmp_path, qemu_args=Guest.uefi(tmp_path))
+    g = boot("x86_64", smp=2, memory=memory, net=False, blank=512, workdir=tmp_path, qemu_args=Guest.uefi(tmp_path),
+             append=append)
     assert g.run("ls -d /sys/firmware/efi").rc == 0
     # The piece of RAM from 1 MB on, where a BIOS's machine has its window, is too small.
     ram = iomem(g, "System RAM")
@@ -34,6 +36,6 @@ def test_hibernate(boot, memory, tmp_path):
         before = check_services(g, efivars.variables(g), "KjumpBefore")
         for n in range(2):
             hibernate(g)
-            work.g = g = resume(boot, g)
+            work.g = g = resume(boot, g, append=f"{RESTORE} {append}")
             work.check()
             before = check_services(g, before, f"KjumpResumed{n}")

@@ -271,6 +271,12 @@ def test_whole_system(boot, variant):
     for name in "jump_back_entry", "confined_to", "image_entry", "image_window", "held", "peer":
         r = g.run(f"without {CAP_SYS_BOOT} cat /sys/kernel/kexec_jump/{name}")
         assert r.rc and "Operation not permitted" in r.out, r
+    # Nor is memory kept, or a jump turned elsewhere.
+    for capability, name, value in ((CAP_SYS_BOOT, "shared_size", "1000000"), (CAP_SYS_BOOT, "held", "1"),
+                                    (CAP_SYS_BOOT, "peer", "red"), (CAP_SYS_RAWIO, "shared", "x")):
+        r = g.run(f"without {capability} sh -c 'echo {value} >/sys/kernel/kexec_jump/{name}'")
+        assert r.rc and "Operation not permitted" in r.out, (name, r)
+    assert sysfs(g, "shared_size") == "0"
     g.run(f"without {CAP_SYS_BOOT} cat /sys/kernel/kexec_jump/last /sys/kernel/kexec_jump/peers").check()
     load_way_back(g)
     g.jump("kjreboot", to="A")

@@ -385,6 +385,24 @@ def table(variant, runs):
     sys.stdout.flush()
 
 
+def goals(variant, runs):
+    """What is to be small beside something else of the same run: as ratios, with what is asked for."""
+    window = "flat program, AHCI unbound, window of {} MB"
+    asked = [(window.format(WINDOWS_MB[-1]), window.format(WINDOWS_MB[0]), "at most 1.1"),
+             (f"load {CONTENT_MB} MB of content, kload", f"copy {CONTENT_MB} MB in tmpfs", "at most 3"),
+             ("flat program, devices at work", f"flat program, call {CALLS}", "at most 0.01"),
+             (f"flat program, one of {SERIES} in a row", f"flat program, call {CALLS}", "less than 1")]
+    shown = [i for i in (False, True) if ("series", i) in runs]
+    print(f"\n== {variant}, series: ratios, of " + " and of ".join("Mi" if i else "ms" for i in shown) + " ==")
+    for what, than, limit in asked:
+        ratios = []
+        for i in shown:
+            a, b = (runs["series", i].results.get(row) for row in (what, than))
+            ok = isinstance(a, float) and isinstance(b, float)
+            ratios.append(f"{a / b:8.3f}" if ok else f"{'-':>8}")
+        print(f"{' '.join(ratios)}  {limit:12}  {what} : {than}")
+
+
 def prepare(variant, base):
     kernel.build(variant)
     initramfs.build(variant)
@@ -400,6 +418,7 @@ def measure_jumps(variant, options):
         for which in ("series",) if options.no_base else ("base", "series"):
             runs[which, icount] = measure(variant, which, icount)
     table(variant, runs)
+    goals(variant, runs)
     return {f"{w}{'-icount' if i else ''}": {"results": s.results, "steps": s.steps}
             for (w, i), s in runs.items()}
 

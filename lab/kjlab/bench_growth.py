@@ -3,6 +3,9 @@
 
 load      kjump load, the peer's files cached
 call      a program that returns at once
+off, call how long interrupts are off for that, in the steps of this kernel
+off, peer the same if the peer may look: how long describing all memory takes is in it
+describe  that alone
 snapshot  the time the system stood still, as kjump snapshot says, the peer being ready
 save, resume
           as in bench_image.py; swsusp for comparison
@@ -21,6 +24,14 @@ DATA_MB = (150, 500, 1000, 2000)
 DATA_FIXED, RAM_FIXED = 150, 4096
 
 
+def interrupts_off(g):
+    """Of the last jump: seconds of the steps from interrupts on, and of describing alone."""
+    took = {name: (int(going) / 1e6, int(back) / 1e6) for name, going, back in
+            (line.split() for line in g.run("cat /sys/kernel/kexec_jump/steps").check().out.splitlines())}
+    names = list(took)
+    return sum(map(sum, (took[n] for n in names[names.index("interrupts"):]))), took["description"][0]
+
+
 def one_system(variant, ram, data):
     """{load, call, snapshot: seconds} with so much RAM, and data in use."""
     with tempfile.TemporaryDirectory(prefix="kj-") as home:
@@ -32,11 +43,12 @@ def one_system(variant, ram, data):
             g.run(UNBIND_AHCI).check()
             g.run(FLAT).check()
             out = g.run("for i in 1 2 3 4; do tsctime kjreboot; done", 120).check().out
-            took = {"call": min(tsctime_ms(out)[1:]) / 1000}
+            took = {"call": min(tsctime_ms(out)[1:]) / 1000, "off, call": interrupts_off(g)[0]}
             g.run("kexec -u; kjump load; kexec -u", 120).check()
             took["load"] = tsctime_ms(g.run("tsctime kjump load", 120).check().out)[0] / 1000
             # The first one boots the peer.
             took["snapshot"] = [stood_still(g, "/mnt/virtio/dump", 600) for _ in range(2)][-1]
+            took["off, peer"], took["describe"] = interrupts_off(g)
             return took
 
 
@@ -76,7 +88,7 @@ def table(variant, found):
         print(f"{'':8}" + "".join(f" {n:>15}" for n in names) + f" {'kjump : swsusp':>15}")
         for x, row in rows.items():
             ratios = "/".join(f"{row[f'{c}, {READY}'] / row[f'{c}, {SWSUSP}']:.2f}" for c in ("save", "resume"))
-            print(f"{x:8}" + "".join(f" {row[n]:15.2f}" for n in names) + f" {ratios:>15}")
+            print(f"{x:8}" + "".join(f" {row[n]:15.{'4' if n[:3] in ('off', 'des') else '2'}f}" for n in names) + f" {ratios:>15}")
 
 
 def draw(variant, found):

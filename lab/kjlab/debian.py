@@ -15,7 +15,7 @@ from .util import BUILD, LAB, Stamp, digest, lock, run, say
 HOME = BUILD / bare.SUITE
 HAS = ("systemd-sysv", "udev", "dbus", "initramfs-tools", "kexec-tools", "busybox", "cpio", "zstd", "xz-utils",
        "kmod", "procps", "psmisc", "dosfstools", "fdisk", "grub2-common", "grub-efi-amd64-bin")
-PROGRAMS = ("workload", "pagesum", "lab-shell", "debian-disk")
+PROGRAMS = ("workload", "mixdata", "pagesum", "lab-shell", "debian-disk")
 RELEASES = {"12": "bookworm", "13": "trixie"}
 # What else a server has.
 MORE = ("btrfs-progs", "cryptsetup-initramfs", "grub-pc-bin", "iproute2", "kdump-tools", "lvm2", "netbase",
