@@ -90,9 +90,19 @@ def pytest_runtest_teardown(item):
 
 @pytest.fixture(scope="session")
 def booted(tmp_path_factory):
-    """Where guests that have booted are kept for the tests of this run, whichever worker runs them."""
+    """Where guests that have booted are kept for the tests of this run, whichever worker runs them.
+
+    With KJ_BOOT=1 each boots by itself, and is laid out in memory by its own random numbers."""
+    if os.environ.get("KJ_BOOT"):
+        return None
     own = tmp_path_factory.getbasetemp()
     return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "booted"
+
+
+def pytest_sessionfinish(session):
+    """Of what is kept there, each is as large as a guest's memory."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(session.config._tmp_path_factory.getbasetemp() / "booted", ignore_errors=True)
 
 
 @pytest.fixture

@@ -122,4 +122,5 @@ def test_fuzz(debug, record_property):
 
 
 def test_fuzzed_pages(debug, record_property):
-    fuzz_peer(debug(), record_property, **DEBUG_PEER)
+    # Whatever is forged, all memory is looked at that it might lead to: each takes half a second here.
+    fuzz_peer(debug(), record_property, calls=CALLS // 20, **DEBUG_PEER)

@@ -5,10 +5,11 @@ import re
 import select
 import subprocess
 import sys
+import time
 
 import pytest
 
-from kjlab import bench_exchange, kernel, timeline, tree, util
+from kjlab import bench_exchange, kernel, packages, timeline, tree, util
 from kjlab.echo import EchoServer
 from kjlab.guest import GuestError
 from kjlab.util import LAB, LabError
@@ -20,12 +21,39 @@ def fields(line):
 
 @pytest.mark.parametrize("variant,smp", [("x86_64", 1), ("x86_64", 4), ("i386", 1), ("i386", 2)])
 def test_guest_boots(boot, variant, smp):
-    g = boot(variant, smp=smp)
+    g = boot(variant, smp=smp, booted=None)
     assert int(g.run("nproc").check().out) == smp
     machine = "x86_64" if variant == "x86_64" else "i686"
     assert g.run("uname -m").out == machine
     assert g.run("ls /boot").out.split() == ["bzImage", "initramfs.img", "lost+found", "rootfs.gz"]
     g.power_off()
+
+
+def test_cpus_at_once(boot):
+    """The CPUs of all guests here run at the same time."""
+    if not packages.qemu_command()[1]:
+        pytest.skip("no QEMU of at least 11 is to be had: the CPUs of all guests have taken turns")
+    g = boot("x86_64", smp=2, disks=False, net=False)
+    with open(f"/proc/{g.qemu.pid}/cmdline") as f:
+        assert "tcg,thread=multi" in f.read().split("\0")
+
+
+def test_guest_goes_on(boot, tmp_path):
+    """From one that has booted: it is another one, with its own disks, random numbers and the time of day."""
+    kept, ids = tmp_path / "kept", []
+    for n in range(3):
+        g = boot("x86_64", disks={"ahci": "ide-hd,bus=ide.0"}, net=False, booted=kept)
+        assert bool(g.state) == (n > 0) and len(list(kept.iterdir())) == 1
+        assert "Linux version" in g.log()
+        assert abs(int(g.run("date +%s").out) - time.time()) < 5
+        ids.append(g.run("cat /proc/sys/kernel/random/uuid").out)
+        assert g.run("head -c 4 /dev/sda | od -An -tx4").out.split() == ["00000000"]
+        g.run(f"printf {n}xxx | dd of=/dev/sda conv=notrunc 2>/dev/null; sync").check()
+        g.close()
+    assert len(set(ids)) == 3
+    # Another machine is not like it.
+    g = boot("x86_64", disks={"ahci": "ide-hd,bus=ide.0"}, net=False, memory="256M", booted=kept)
+    assert not g.state and len(list(kept.iterdir())) == 2
 
 
 def test_guest_shell(boot):

@@ -55,7 +55,6 @@ void kexec_jump_panic(const char *message);
 bool kexec_jump_may_crash(void);
 bool kexec_jump_may_add_memory(u64 start, u64 size);
 bool kexec_jump_may_eject(const char *name);
-bool kexec_jump_may_leave(void);
 void __init kexec_jump_confine_memory(void);
 void __init kexec_jump_confine_hotplug(void);
 #else
@@ -78,7 +77,6 @@ static inline void kexec_jump_panic(const char *message) { }
 static inline bool kexec_jump_may_crash(void) { return kexec_jump_in_progress(); }
 static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }
 static inline bool kexec_jump_may_eject(const char *name) { return true; }
-static inline bool kexec_jump_may_leave(void) { return true; }
 static inline void kexec_jump_confine_memory(void) { }
 static inline void kexec_jump_confine_hotplug(void) { }
 #endif

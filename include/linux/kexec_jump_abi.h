@@ -105,7 +105,7 @@ struct kexec_jump_range {
  * 600    8    shared_pages  number of them
  * 608    4    state         0 its kernel is running, 1 it has jumped away, 2 it
  *                           is from an image, all its memory is in place
- * 612    4    peer_status   0 the peer lives, 1 it died
+ * 612    4    peer_status   0 the peer lives; 1 it died, 2 before it used a device
  * 616    128  peer_message  why it died
  * 744    128  names         those of all peers that have one, 16 bytes each
  * 872    4    own_number    which of them was jumped to, counted from 1; 0 none

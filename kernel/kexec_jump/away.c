@@ -256,8 +256,7 @@ void kexec_jump_enter_peer(struct kexec_jump_attempt *attempt)
 	if (arch_kexec_jump_fault(jump, kexec_jump_report.peer_message,
 				  sizeof(kexec_jump_report.peer_message))) {
 		attempt->peer_died = true;
-	} else if (header->peer_status == KEXEC_JUMP_PEER_DIED ||
-		   header->peer_status == KEXEC_JUMP_PEER_DIED_EARLY) {
+	} else if (header->peer_status != KEXEC_JUMP_PEER_ALIVE) {
 		attempt->peer_died = true;
 		attempt->peer_panicked = header->peer_status == KEXEC_JUMP_PEER_DIED;
 		note_last_words(header->peer_message);

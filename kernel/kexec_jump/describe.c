@@ -396,7 +396,8 @@ static void leave_out_peers(void)
  * @attempt:	a jump is to be made
  *
  * Called on the boot CPU, the others offline, with interrupts off, the system
- * devices suspended. No page may be allocated or freed until the jump.
+ * devices suspended. No page may be allocated or freed until the jump, not by who is
+ * attached to the tracepoint that marks the end of this step either.
  *
  * Return: 0.
  */
@@ -428,8 +429,8 @@ int kexec_jump_describe(struct kexec_jump_attempt *attempt)
  * kexec_jump_described - nobody looks at this kernel any more
  * @attempt:	says whether it was resumed from an image
  *
- * Called directly after the jump, with interrupts off, one CPU online, and no
- * page allocated since. In an image, pages that were left out have any content,
+ * The first step on the way back, with interrupts off, one CPU online, and no
+ * page allocated since the jump. In an image, pages that were left out have any content,
  * which the page allocator may not expect.
  */
 void kexec_jump_described(struct kexec_jump_attempt *attempt)

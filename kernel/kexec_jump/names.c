@@ -192,7 +192,8 @@ static struct peer *find_peer(const char *name)
  *
  * Return: the place, which may hold an image, or an ERR_PTR, with a message: -EINVAL
  * if what is loaded does not preserve the context, -ENOENT if there is nothing to
- * unload, -ENOSPC if all places are taken.
+ * unload, -ENOSPC if all places are taken; name or not, -EBUSY if it would be started for
+ * good by a kernel for which another one waits, which would be lost.
  */
 struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned long flags,
 				 unsigned long nr_segments)
@@ -206,6 +207,11 @@ struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned long flags,
 		return unnamed;
 	mutex_lock(&kexec_jump_lock);
 	name = chosen_name();
+	if (!unload && !(flags & KEXEC_PRESERVE_CONTEXT) && kexec_jump_preserved_now()) {
+		pr_err("no other kernel is loaded: the one that jumped here would be lost; jump back (kjump back) and load it there\n");
+		place = ERR_PTR(-EBUSY);
+		goto out;
+	}
 	if (!*name)
 		goto out;
 	peer = find_peer(name) ?: unload ? NULL : find_peer("");
@@ -388,12 +394,17 @@ bool kexec_jump_would_run(struct kimage **unnamed)
  * Process context, under kexec_jump_lock.
  *
  * Return: 0, or with a message -EINVAL if it is to be jumped to several times, and is
- * a kernel that was not loaded by this one.
+ * a kernel that was not loaded by this one, or -EBUSY if nobody comes back from there and
+ * another kernel waits for this one.
  */
 int kexec_jump_plan(struct kexec_jump_attempt *attempt)
 {
 	const struct choice *choice = find_choice();
 
+	if (attempt->image->jump->from_image && kexec_jump_preserved_now()) {
+		pr_err("an image is not resumed: the kernel that jumped here would be lost; jump back (kjump back) and resume it there\n");
+		return -EBUSY;
+	}
 	if (!choice)
 		return 0;
 	attempt->more_times = choice->times - 1;

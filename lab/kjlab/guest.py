@@ -54,6 +54,8 @@ PROVOKED = re.compile(r"^[^\n]*\[ cut here \](?:(?!cut here).)*?end trace[^\n]*\
 DISKS = {"virtio": "virtio-blk-pci", "ahci": "ide-hd,bus=ide.0", "nvme": "nvme,serial=lab"}
 # How the last jump ended, to a system that was resumed.
 RESUMED = "ok, resumed from an image"
+# Guests that have booted are kept where so much is free: all of a run take 8 GB.
+KEPT_ROOM = 20 << 30
 CONFIG_HZ = 250                 # of all lab kernels
 
 
@@ -356,27 +358,25 @@ class Guest:
         like = "\0".join(self._argv()).replace(str(self._log), "").replace(str(self.dir), "")
         # Each process measures that for itself.
         like = re.sub(r"(tsc_early_khz|lpj)=\d+", "", like)
+        like += "".join(f"\0{file.stat().st_mtime_ns}" for file in (self.kernel, self.initrd))
         return pathlib.Path(self.booted) / hashlib.sha256(like.encode()).hexdigest()[:16]
 
     def _keep(self, folder):
         """Keep this guest's state, its disks and its log, if nobody else does."""
-        try:
+        # All that are like it would be told of its trouble; and others need room, too.
+        if self.trouble() or shutil.disk_usage(folder.parents[1]).free < KEPT_ROOM:
+            return
+        with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            return
-        try:
-            self._write_state(folder / "state.new")
-        except GuestError as e:
-            # Before 11, QEMU cannot do that with NVMe.
-            if "non-migratable" not in str(e):
-                raise
+            # It saves time, no more: there may be no room, and before 11, QEMU cannot do that with NVMe.
+            with contextlib.suppress(LabError, OSError):
+                self._write_state(folder / "state.new")
+                for image in self.dir.glob("*.img"):
+                    host_run("cp", "--sparse=always", image, folder)
+                shutil.copy(self._log, folder / "log")
+                os.replace(folder / "state.new", folder / "state")
+            (folder / "state.new").unlink(missing_ok=True)
             self.qmp("cont")
-            return
-        for image in self.dir.glob("*.img"):
-            host_run("cp", "--sparse=always", image, folder)
-        shutil.copy(self._log, folder / "log")
-        os.replace(folder / "state.new", folder / "state")
-        self.qmp("cont")
 
     # --- shell -------------------------------------------------------------
 
@@ -505,7 +505,10 @@ class Guest:
             self.qmp("qmp_capabilities")
         self._qmp.sendall(json.dumps({"execute": execute, "arguments": arguments}).encode())
         while True:
-            answer = json.loads(self._lines.readline())
+            line = self._lines.readline()
+            if not line:
+                raise GuestError(self._story(f"QEMU: {execute}: {self._why_ended()}"))
+            answer = json.loads(line)
             if "return" in answer:
                 return answer["return"]
             if "error" in answer:

@@ -16,7 +16,7 @@ TESTS = ("tests/test_round_trips.py", "tests/test_power_cut.py", "tests/test_fuz
          "tests/test_debug_kernel.py", "tests/test_disk_identities.py", "tests/test_disks_in_use.py",
          "tests/test_peers.py")
 # In a round: calls of each kind of fuzzing of the kernel, seconds for each parser; and both architectures everywhere.
-MORE = {"KJ_FUZZ_CALLS": "40000", "KJ_FUZZ_SECONDS": "300", "KJ_BOTH": "1"}
+MORE = {"KJ_FUZZ_CALLS": "40000", "KJ_FUZZ_SECONDS": "300", "KJ_BOTH": "1", "KJ_BOOT": "1"}
 HOME = BUILD / "soak"
 
 

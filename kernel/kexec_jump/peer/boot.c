@@ -72,11 +72,11 @@ static void __init ignore_elfcorehdr(void)
 const struct kexec_jump_header * __init kexec_jump_find_preserved(char *word)
 {
 	struct kexec_jump_header *header;
+	bool waits, intact;
 	u64 by_word;
-	bool waits;
 
 	/* That is the last one, by which the decompressor has found its place. */
-	if (word && (kstrtoull(word, 0, &by_word) || by_word != back_entry))
+	if (word && !kstrtoull(word, 0, &by_word) && by_word != back_entry)
 		parse_back_entry(word);
 	if (!back_entry)
 		return NULL;
@@ -89,19 +89,22 @@ const struct kexec_jump_header * __init kexec_jump_find_preserved(char *word)
 	early_memunmap(header, PAGE_SIZE);
 
 	/* Whether this kernel can jump back there does not matter here. */
-	if (!kexec_jump_header_intact(&preserved_header) ||
-	    preserved_header.entry != back_entry) {
-		/* Some kernel is preserved there, and this one would overwrite it. */
-		if (waits)
-			panic("cannot be confined: the jump page is damaged or of another version");
-		pr_err("entry %#llx: no jump page there, not confined to a window\n",
-		       back_entry);
-		kexec_jump_panic_early(0);
-		return NULL;
+	intact = kexec_jump_header_intact(&preserved_header);
+	if (intact && preserved_header.entry == back_entry) {
+		confined = true;
+		ignore_elfcorehdr();
+		return &preserved_header;
 	}
-	confined = true;
-	ignore_elfcorehdr();
-	return &preserved_header;
+	/* Some kernel is preserved there, and this one would overwrite it. */
+	if (waits && intact) {
+		kexec_jump_panic_early(preserved_header.entry);
+		panic("cannot be confined: the entry it was told is another one");
+	}
+	if (waits)
+		panic("cannot be confined: the jump page is damaged or of another version");
+	pr_err("entry %#llx: no jump page there, not confined to a window\n", back_entry);
+	kexec_jump_panic_early(0);
+	return NULL;
 }
 
 /**
@@ -174,25 +177,6 @@ void kexec_jump_forget_preserved(void)
 {
 	live_header = NULL;
 	confined = false;
-}
-
-/**
- * kexec_jump_may_leave - may this kernel start another one and not come back?
- *
- * Process context, kexec lock held.
- *
- * Return: false, with a message, if a kernel waits for this one.
- */
-bool kexec_jump_may_leave(void)
-{
-	bool preserved;
-
-	mutex_lock(&kexec_jump_lock);
-	preserved = kexec_jump_preserved_now();
-	mutex_unlock(&kexec_jump_lock);
-	if (preserved)
-		pr_err("no other kernel is started: the one that jumped here would be lost; jump back (kjump back) and start it there\n");
-	return !preserved;
 }
 
 /*

@@ -62,15 +62,17 @@ void __ref kexec_jump_die_early(u64 entry, const char *why)
 	header = early_memremap(entry & PAGE_MASK, PAGE_SIZE);
 	if (!header || header->magic != KEXEC_JUMP_MAGIC)
 		return;
-	tail = kexec_jump_find_tail(header);
-	if (!tail || tail->state != KEXEC_JUMP_AWAY)
+	if (!kexec_jump_may_wait(header))
 		return;
 	if (kexec_jump_header_intact(header) &&
 	    (kexec_jump_window_has(header, entry, entry + 1) || !kexec_jump_alike(header)))
 		return;
 	pr_emerg("%s; jumping back to the preserved kernel at %#llx\n", why, entry);
-	strscpy(tail->peer_message, why);
-	tail->peer_status = KEXEC_JUMP_PEER_DIED_EARLY;
+	tail = kexec_jump_find_tail(header);
+	if (tail) {
+		strscpy(tail->peer_message, why);
+		tail->peer_status = KEXEC_JUMP_PEER_DIED_EARLY;
+	}
 	/* If that fails, it is not tried again. */
 	early_entry = 0;
 	arch_kexec_jump_back_early(entry);

@@ -116,7 +116,7 @@ verdict()
 	# GRUB is not set up yet; and what the system writes to is no matter of the place.
 	if ! said=$(kjump -q hibernate --dry-run --any-boot --ignore-unguarded "$@" 2>&1); then
 		said=$(echo "$said" | sed -n 's/^kjump: //p' | head -n 1)
-		echo "${said:-kjump hibernate --dry-run failed}"
+		echo "${said:-kjump hibernate --dry-run $* failed}"
 	fi
 }
 

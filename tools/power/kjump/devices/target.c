@@ -49,7 +49,7 @@ static void any_piece(void *ctx, const struct identity *piece)
 int device_on_hardware(const char *path)
 {
 	static const char * const made_up[] = {
-		"md", "loop", "zram", "ram", "nbd", "drbd", "bcache", NULL,
+		"md", "loop", "zram", "ram", "nbd", "rbd", "drbd", "bcache", NULL,
 	};
 	char *name = NULL;
 	bool found = false;

@@ -38,7 +38,7 @@ int elf_place(const char *program, uint64_t *start, uint64_t *end)
 		if (!whole || (wide ? p.p64.p_type : p.p32.p_type) != PT_LOAD || !bytes)
 			continue;
 		from = wide ? p.p64.p_paddr : p.p32.p_paddr;
-		whole = from <= UINT64_MAX - bytes - PAGE;
+		whole = bytes < UINT64_MAX / 2 && from < UINT64_MAX / 2 - 2 * PAGE;
 		if (from < *start)
 			*start = from / PAGE * PAGE;
 		if (from + bytes > *end)

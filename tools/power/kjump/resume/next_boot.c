@@ -180,11 +180,23 @@ static void judge_by(const char *own, const char *device)
 	}
 }
 
+/* It is named after GRUB's program, which is grub2-install elsewhere; one may be left over. */
+static const char *grub_folder(const char *boot)
+{
+	char *plain = xasprintf("%s/grub/grub.cfg", boot);
+	char *numbered = xasprintf("%s/grub2/grub.cfg", boot);
+	struct stat one = { 0 }, other = { 0 };
+
+	stat(plain, &one);
+	stat(numbered, &other);
+	free(numbered);
+	free(plain);
+	return other.st_mtime > one.st_mtime ? "grub2" : "grub";
+}
+
 int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 {
-	/* GRUB's folder is named after its program, which is grub2-install elsewhere. */
-	char *plain = xasprintf("%s/grub/grub.cfg", boot);
-	const char *grub = access(plain, F_OK) ? "grub2" : "grub";
+	const char *grub = grub_folder(boot);
 	char *cfg_file = xasprintf("%s/%s/grub.cfg", boot, grub), *cfg = read_text(cfg_file);
 	char *env_file = xasprintf("%s/%s/grubenv", boot, grub), *env = read_text(env_file);
 	char *own = read_text("/proc/cmdline");
@@ -205,7 +217,6 @@ int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 	free(env_file);
 	free(cfg);
 	free(cfg_file);
-	free(plain);
 	return rc;
 }
 

@@ -27,7 +27,8 @@ static const char call_help[] =
 	"kjump call [--mem=ADDRESS] [--input=FILE] [--output=FILE] [--room=SIZE]\n"
 	"           [--times=N] [--no-devices] [--force] PROGRAM [ARGUMENT...]\n\n"
 	"Call PROGRAM in physical address mode and come back when it returns. An ELF\n"
-	"program is loaded where it says (with kexec), a flat one at ADDRESS (default 32M),\n"
+	"program is loaded where it says (with kexec; if that is from 1 MB on and below the\n"
+	"window's end, 64 MB, all of that is its own), a flat one at ADDRESS (default 32M),\n"
 	"and entered at its beginning: it must be linked for ADDRESS, for what it writes\n"
 	"outside its own memory is this system's. The stack it is given has 4 KB.\n\n"
 	"A program built with kjump's programs/program.h finds the ARGUMENTs and the content\n"
@@ -77,7 +78,7 @@ static int load_flat(const char *program, uint64_t address, unsigned long flags)
 static int load_elf(struct conf *conf, const char *program)
 {
 	char *words[8] = { NULL };
-	uint64_t start, end;
+	uint64_t window = conf->window ? conf->window : WINDOW_DEFAULT, start, end;
 	int rc = elf_place(program, &start, &end);
 
 	if (rc)
@@ -94,9 +95,15 @@ static int load_elf(struct conf *conf, const char *program)
 	words[2] = "--kexec-syscall";
 	words[3] = "--args-none";
 	words[4] = (char *)program;
-	words[5] = xasprintf("--mem-min=%#llx", (unsigned long long)start);
 	/* As for a flat one, a page for what it keeps after its end. */
-	words[6] = xasprintf("--mem-max=%#llx", (unsigned long long)(end + PAGE) - 1);
+	end += PAGE;
+	/* That is the window. Who lies where windows usually are has had all of one. */
+	if (start >= MB && end <= window) {
+		start = MB;
+		end = window;
+	}
+	words[5] = xasprintf("--mem-min=%#llx", (unsigned long long)start);
+	words[6] = xasprintf("--mem-max=%#llx", (unsigned long long)end - 1);
 	rc = run_kexec(program, words);
 	free(words[5]);
 	free(words[6]);
