@@ -261,7 +261,6 @@ bool kexec_jump_is_own(unsigned long pfn);
 const char *kexec_jump_judge(const struct kexec_jump_header *header);
 
 /* --- peer/panic.c --- */
-void kexec_jump_die_early(u64 entry, const char *why);
 void kexec_jump_panic_early(u64 entry);
 int kexec_jump_prepare_panic(unsigned long entry);
 

@@ -88,7 +88,7 @@ def table(variant, found):
         print(f"{'':8}" + "".join(f" {n:>15}" for n in names) + f" {'kjump : swsusp':>15}")
         for x, row in rows.items():
             ratios = "/".join(f"{row[f'{c}, {READY}'] / row[f'{c}, {SWSUSP}']:.2f}" for c in ("save", "resume"))
-            print(f"{x:8}" + "".join(f" {row[n]:15.{'4' if n[:3] in ('off', 'des') else '2'}f}" for n in names) + f" {ratios:>15}")
+            print(f"{x:8}" + "".join(f" {row[n]:15.4g}" for n in names) + f" {ratios:>15}")
 
 
 def draw(variant, found):

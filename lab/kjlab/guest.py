@@ -355,10 +355,9 @@ class Guest:
         if not self.booted or self.state or self.boots_disk or not self._own_dir \
                 or "/" in "".join(self.qemu_args) or self.initrd.parent != self.home:
             return None
-        like = "\0".join(self._argv()).replace(str(self._log), "").replace(str(self.dir), "")
-        # Each process measures that for itself.
-        like = re.sub(r"(tsc_early_khz|lpj)=\d+", "", like)
-        like += "".join(f"\0{file.stat().st_mtime_ns}" for file in (self.kernel, self.initrd))
+        like = repr((self.variant, self.smp, self.memory, self.cpu, self.name, self.append, self.icount, self.parallel,
+                     self.disks, self.net, self.blank, self.qemu_args,
+                     [(str(file), file.stat().st_mtime_ns) for file in (self.kernel, self.initrd)]))
         return pathlib.Path(self.booted) / hashlib.sha256(like.encode()).hexdigest()[:16]
 
     def _keep(self, folder):

@@ -52,7 +52,7 @@ def main(minutes):
     # A round that was begun is finished.
     while time.monotonic() < until:
         seeds.append(random.SystemRandom().randrange(1 << 32))
-        say(f"round {len(seeds)}, seed {seeds[-1]} (about an hour and a half on 2 cores): {' '.join(TESTS)}")
+        say(f"round {len(seeds)}, seed {seeds[-1]} (two to three hours on 2 cores): {' '.join(TESTS)}")
         more, failed = one_round(seeds[-1])
         done += more
         for test, end in failed.items():

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Comes back and says that it has died, in more words than there is room for: their
- * end is not marked; and some are not for a terminal. Its way there is the one in <linux/kexec_jump_abi.h>.
+ * end is not marked; and some are not for a terminal. Its way there is the one in
+ * <linux/kexec_jump_abi.h>.
  */
 #include "say.h"
 /* struct kexec_jump_header: peer_status, and peer_message behind it */

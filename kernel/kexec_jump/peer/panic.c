@@ -43,15 +43,11 @@ static bool crash_kernel_follows(void)
 	return true;
 }
 
-/**
- * kexec_jump_die_early - give the machine back before this kernel can do anything
- * @entry:	physical address that resumes the preserved kernel
- * @why:	told as the reason this kernel died
- *
- * Before any other CPU was started. Returns if nobody waits at @entry, or if this
- * kernel must not go there.
+/*
+ * Give the machine back before this kernel can do anything, and no other CPU was started.
+ * Returns if nobody waits at @entry, or if this kernel must not go there.
  */
-void __ref kexec_jump_die_early(u64 entry, const char *why)
+static void __ref die_early(u64 entry, const char *why)
 {
 	struct kexec_jump_header *header;
 	struct kexec_jump_tail *tail;
@@ -104,7 +100,7 @@ void kexec_jump_panic(const char *message)
 	if (crash_kernel_follows())
 		return;
 	if (early_entry)
-		kexec_jump_die_early(early_entry, message);
+		die_early(early_entry, message);
 	header = kexec_jump_preserved_now();
 	if (!panic_jump || !header || atomic_xchg(&jumping, 1))
 		return;

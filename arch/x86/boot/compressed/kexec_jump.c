@@ -101,17 +101,18 @@ void kexec_jump_find_window(void)
 			error("cannot be confined: its command line is too long");
 		return;
 	}
-	if (kexec_jump_may_wait(h) && kexec_jump_header_intact(h)) {
+	if (!kexec_jump_may_wait(h)) {
+		back_entry = 0;
+		return;
+	}
+	if (kexec_jump_header_intact(h)) {
 		if (back_entry)
 			back_entry = h->entry;
 		error("cannot be confined: the entry it was told is another one");
 	}
-	if (kexec_jump_may_wait(h))
-		error(h->version == KEXEC_JUMP_VERSION ?
-		      "cannot be confined: the jump page is damaged" :
-		      "cannot be confined: the jump page is of another version");
-	/* Nobody waits there. */
-	back_entry = 0;
+	error(h->version == KEXEC_JUMP_VERSION ?
+	      "cannot be confined: the jump page is damaged" :
+	      "cannot be confined: the jump page is of another version");
 }
 
 /**

@@ -40,10 +40,11 @@ bool device_in_memory(dev_t dev)
 	return in_memory;
 }
 
+/* That there is one is all that matters. */
 static void any_piece(void *ctx, const struct identity *piece)
 {
+	(void)ctx;
 	(void)piece;
-	*(bool *)ctx = true;
 }
 
 int device_on_hardware(const char *path)
@@ -52,7 +53,6 @@ int device_on_hardware(const char *path)
 		"md", "loop", "zram", "ram", "nbd", "rbd", "drbd", "bcache", NULL,
 	};
 	char *name = NULL;
-	bool found = false;
 	struct stat st;
 	int rc = KJ_OK;
 
@@ -61,9 +61,7 @@ int device_on_hardware(const char *path)
 	name = device_name(st.st_rdev);
 	rc = volume_check(path, st.st_rdev);
 	/* Of other such devices it is known that no disk can be found below. */
-	if (!rc && !is_one_of(name, made_up) && map_to_hardware(st.st_rdev, any_piece, &found))
-		found = true;
-	if (!rc && !found)
+	if (!rc && (is_one_of(name, made_up) || !map_to_hardware(st.st_rdev, any_piece, NULL)))
 		rc = fail(KJ_REFUSED,
 			  "%s (%s) is set up by this system, the peer would not find it; take a disk or partition",
 			  path, name);

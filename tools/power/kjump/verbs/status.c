@@ -237,7 +237,7 @@ static int show_timing(void)
 	}
 	answer("%-18s%12.3f%12.3f", "all", in_all / 1000, back_all / 1000);
 	free(steps);
-	return answered(KJ_OK);
+	return KJ_OK;
 }
 
 static int show_kernel(const char *path)
@@ -248,10 +248,10 @@ static int show_kernel(const char *path)
 	if (!rc)
 		answer("%s: a kernel with kexec jump, version %u, for %s", path,
 		       kernel.jump_version, machine_name(kernel.machine));
-	return answered(rc);
+	return rc;
 }
 
-int verb_status(int argc, char **argv)
+static int status(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, OPT_JSON },
@@ -288,7 +288,7 @@ int verb_status(int argc, char **argv)
 			rc = show_image(device, &l);
 		if (l.count && l.json)
 			putchar('\n');
-		return answered(rc);
+		return rc;
 	}
 	hidden = device_hidden();
 	if (l.json) {
@@ -304,7 +304,11 @@ int verb_status(int argc, char **argv)
 		puts(hidden ? "}" : "]}");
 	else if (!l.count)
 		answer("%-18s%s", "images", hidden ? "only root may look for them" : "none");
-	rc = jump_supported() ? KJ_OK :
+	return jump_supported() ? KJ_OK :
 		fail(KJ_NONE, "this kernel cannot jump (it needs CONFIG_KEXEC_JUMP)");
-	return answered(rc);
+}
+
+int verb_status(int argc, char **argv)
+{
+	return answered(status(argc, argv));
 }
