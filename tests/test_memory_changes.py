@@ -60,6 +60,26 @@ def test_window_goes(boot, variant):
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
+def test_window_in_a_balloon(boot, variant):
+    """What the hypervisor was given is not there for a peer, until it is given back."""
+    g = boot(variant, memory="512M", disks=False, net=False, append="nokaslr",
+             qemu_args=["-device", "virtio-balloon-pci,id=balloon"])
+
+    def inflate(to):
+        g.qmp("balloon", value=to)
+        g.until(lambda: g.qmp("query-balloon")["actual"] == to, f"the balloon at {to >> 20} MB")
+
+    inflate(192 * MB)
+    taken = [at for at in range(128 * MB, 480 * MB, 32 * MB)
+             if result_of(load_ret(g, at, 32 * MB).out) == errno.EADDRNOTAVAIL]
+    assert len(dmesg(g, "kexec_jump: window: the page at .* is taken by a balloon, or unplugged; choose another window")) \
+        == len(taken) >= 4
+    inflate(512 * MB)
+    for at in taken:
+        assert result_of(load_ret(g, at, 32 * MB).out) == 0 and reboot(g) == [0]
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
 def test_image_with_failed_memory(boot, variant, tmp_path):
     """What can be read beside it is saved, also in a huge page; what failed is not read."""
     g = boot(variant, memory="256M", blank=320, net=False, workdir=tmp_path, allow=["Memory failure"])
@@ -117,9 +137,9 @@ def test_memory_offered_to_the_peer(boot, variant):
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
-def test_module_ejected_while_the_peer_runs(boot, variant):
-    """What the machine wants back then is the preserved kernel's."""
-    g = boot(variant, disks=False, net=False, memory=f"{4 * BLOCK >> 20}M,slots=1,maxmem=2G", qemu_args=[
+def test_modules_change_while_the_peer_runs(boot, variant):
+    """What the machine wants back then is the preserved kernel's; what it offers, too."""
+    g = boot(variant, disks=False, net=False, memory=f"{4 * BLOCK >> 20}M,slots=2,maxmem=2G", qemu_args=[
         "-object", f"memory-backend-ram,id=module,size={BLOCK}", "-device", "pc-dimm,id=dimm,memdev=module"])
     total = g.run("grep MemTotal /proc/meminfo").out
     g.run("ls -d /sys/bus/acpi/devices/PNP0C80:*").check()
@@ -129,6 +149,11 @@ def test_module_ejected_while_the_peer_runs(boot, variant):
     g.qmp("device_del", id="dimm")
     g.run("until dmesg | grep -q 'is not ejected'; do usleep 100000; done").check()
     assert dmesg(g, r"kexec_jump: PNP0C80:\d+ is not ejected: the preserved kernel may use it")
+    own = g.run("grep MemTotal /proc/meminfo").out
+    g.qmp("object-add", **{"qom-type": "memory-backend-ram", "id": "more", "size": BLOCK})
+    g.qmp("device_add", driver="pc-dimm", id="dimm2", memdev="more")
+    g.run("until dmesg | grep -q 'is not added: it is not in the window'; do usleep 100000; done").check()
+    assert g.run("grep MemTotal /proc/meminfo").out == own
     g.jump("kjump back", to="A")
     assert "dimm" in g.monitor("info memory-devices") and g.run("grep MemTotal /proc/meminfo").out == total
 

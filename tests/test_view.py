@@ -11,7 +11,7 @@ import pytest
 from kjlab import packages
 
 from images import REFUSED, files_disk
-from jumps import (JUMP, MB, dmesg, end_frames, iomem, jump_back_entry, load_kernel, load_way_back, ranges,
+from jumps import (JUMP, MB, dmesg, end_frames, iomem, jump_back_entry, load_kernel, load_way_back, ranges, result_of,
                    sysfs)
 
 VIEW = "/proc/kexec_jump_vmcore"
@@ -309,11 +309,19 @@ def test_kdump_tools(boot, variant, view, saved, tmp_path):
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])
-def test_nothing_to_see(boot, variant):
+@pytest.mark.parametrize("forbids", ["nohibernate", "secret"])
+def test_nothing_to_see(boot, variant, forbids):
     """What forbids an image forbids the view, too; the jump works."""
-    g = boot(variant, memory="160M", disks=False, net=False, append="nohibernate")
+    append = forbids if forbids == "nohibernate" else ""
+    g = boot(variant, memory="160M", disks=False, net=False, append=append)
+    if not append:
+        g.run("secret >/tmp/secret & until [ -s /tmp/secret ]; do usleep 20000; done").check()
+        # There is no looking at that page, for whoever says that it is a preserved kernel.
+        at = int(g.run("cat /tmp/secret").out, 0)
+        assert result_of(g.run(f"kload -e {at:#x} -s 0:0").out) == errno.ENOEXEC
+        assert dmesg(g, f"kexec_jump: entry {at:#x}: no memory that can be read")
     r = g.run("kjump snapshot /tmp/x")
-    assert r.rc == REFUSED and "nohibernate" in r.out and sysfs(g, "jumps") == "0", r
+    assert r.rc == REFUSED and forbids in r.out and sysfs(g, "jumps") == "0", r
     load_kernel(g)
     g.jump("kjreboot", to="B")
     for view in "/proc/vmcore", VIEW:

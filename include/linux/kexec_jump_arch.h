@@ -30,13 +30,15 @@ struct kexec_jump_ranges {
 };
 
 /**
- * struct kexec_jump_pool - allocates pages that lie outside the window
+ * struct kexec_jump_pool - allocates pages that lie outside a window, or several
  * @window:	where they must not lie
+ * @holds:	asked instead, if not NULL: whether that address lies where they must not
  * @inside:	pages met on the way that lie there
  * @unusable:	pages that are of no use, kept until no more are wanted
  */
 struct kexec_jump_pool {
 	const struct kexec_jump_ranges *window;
+	bool (*holds)(u64 addr);
 	struct list_head inside;
 	struct list_head unusable;
 };

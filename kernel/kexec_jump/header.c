@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kexec jump: writing the header of this kernel's jump page and judging the
+ * Kexec jump: writing the header of this kernel's jump page and checking the
  * header of another one. The format is in <linux/kexec_jump_abi.h>.
  */
 #include "internal.h"
@@ -56,19 +56,6 @@ void kexec_jump_write_header(struct kexec_jump *jump)
 void kexec_jump_seal_header(struct kexec_jump_header *header)
 {
 	header->checksum = kexec_jump_checksum(header);
-}
-
-/**
- * kexec_jump_alike - could this kernel's instructions run at the entry of that one?
- * @header:	intact
- *
- * Any context.
- *
- * Return: whether both are for the same architecture and depth of paging.
- */
-bool kexec_jump_alike(const struct kexec_jump_header *header)
-{
-	return header->machine == ELF_ARCH && header->flags == arch_kexec_jump_flags();
 }
 
 /**

@@ -112,8 +112,6 @@ bool kexec_jump_ranges_touch(const struct kexec_jump_ranges *ranges, u64 start, 
 void kexec_jump_ranges_free(struct kexec_jump_ranges *ranges);
 
 /* --- pages.c --- */
-extern struct kexec_jump_pool kexec_jump_outside_all;
-
 void kexec_jump_pool_init(struct kexec_jump_pool *pool,
 			  const struct kexec_jump_ranges *window);
 int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,
@@ -146,6 +144,7 @@ int kexec_jump_walk_ram(u64 start, u64 end,
 bool kexec_jump_memory_failed(void);
 int kexec_jump_check_window(struct kexec_jump *jump);
 int kexec_jump_recheck_window(struct kexec_jump *jump);
+int kexec_jump_move_backups(struct kexec_jump *jump);
 int kexec_jump_back_window(struct kexec_jump *jump);
 int kexec_jump_add_claimed(struct kexec_jump *jump, unsigned long pfn, unsigned long nr);
 int kexec_jump_make_map(struct kexec_jump *jump);
@@ -157,6 +156,7 @@ int kexec_jump_prepare(struct kexec_jump *jump);
 void kexec_jump_complete(struct kexec_jump *jump);
 void kexec_jump_destroy(struct kexec_jump *jump);
 bool kexec_jump_outgrown(const struct kexec_jump *jump);
+int kexec_jump_check_call(struct kexec_jump *jump);
 int kexec_jump_hold(bool hold);
 
 static inline bool kexec_jump_image_held(const struct kimage *image)
@@ -169,6 +169,7 @@ ssize_t kexec_jump_show_choice(char *buf);
 int kexec_jump_choose(char *name);
 struct kimage *kexec_jump_image(unsigned int n);
 bool kexec_jump_in_any_window(u64 addr);
+extern struct kexec_jump_pool kexec_jump_outside_all;
 struct kexec_jump *kexec_jump_loaded(void);
 int kexec_jump_plan(struct kexec_jump_attempt *attempt);
 void kexec_jump_tell_names(struct kexec_jump *jump);
@@ -185,7 +186,6 @@ void kexec_jump_end_load(void);
 void kexec_jump_write_header(struct kexec_jump *jump);
 void kexec_jump_seal_header(struct kexec_jump_header *header);
 struct kexec_jump_header *kexec_jump_header(const struct kexec_jump *jump);
-bool kexec_jump_alike(const struct kexec_jump_header *header);
 int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
 			    u32 state);
 int kexec_jump_check_entry(struct kexec_jump *jump);
@@ -230,7 +230,6 @@ static inline bool kexec_jump_is_call(const struct kimage *image)
 	return image->jump->no_devices;
 }
 
-int kexec_jump_check_call(struct kexec_jump *jump);
 int kexec_jump_call(struct kexec_jump_attempt *attempt);
 
 /* --- peer/memory.c --- */
@@ -258,6 +257,7 @@ static inline void kexec_jump_close_views(void) { }
 
 /* --- peer/judge.c --- */
 bool kexec_jump_is_own(unsigned long pfn);
+bool kexec_jump_alike(const struct kexec_jump_header *header);
 const char *kexec_jump_judge(const struct kexec_jump_header *header);
 
 /* --- peer/panic.c --- */

@@ -226,6 +226,54 @@ static int __init kexec_jump_memory_init(void)
 }
 late_initcall(kexec_jump_memory_init);
 
+static bool in_another_window(const struct kexec_jump *jump, u64 addr)
+{
+	unsigned int n;
+
+	for (n = 0; n <= KEXEC_JUMP_MAX_PEERS; n++) {
+		const struct kimage *image = kexec_jump_image(n);
+
+		if (image && image->jump != jump && kexec_jump_in_window(image->jump, addr))
+			return true;
+	}
+	return false;
+}
+
+/**
+ * kexec_jump_check_call - can an image be called while devices are at work?
+ * @jump:	its window is backed, its entry has been checked
+ *
+ * Process context, under the kexec lock, so what is loaded stays.
+ *
+ * Return: 0 if it can, or is not meant to be; with a message, -EINVAL if it is no
+ * program, -EADDRNOTAVAIL if part of its window is in use by this kernel.
+ */
+int kexec_jump_check_call(struct kexec_jump *jump)
+{
+	unsigned long pfn;
+	void *entry;
+
+	if (!jump->no_devices)
+		return 0;
+	if (jump->may_look || jump->from_image || !kexec_jump_in_window(jump, jump->entry)) {
+		pr_err("entry %#lx: only a program is called while devices are at work, not a kernel\n",
+		       jump->entry);
+		return -EINVAL;
+	}
+	if (jump->nr_claimed == jump->nr_pages)
+		return 0;
+	xa_for_each(&jump->backup, pfn, entry) {
+		if (xa_to_value(entry) == pfn)
+			continue;
+		pr_err("window: the page at %#llx %s\n", (u64)PFN_PHYS(pfn),
+		       in_another_window(jump, PFN_PHYS(pfn)) ?
+		       "belongs to what is loaded now; unload it first (kexec -u)" :
+		       "is in use and cannot be moved, so devices must not be at work meanwhile; choose another address");
+		break;
+	}
+	return -EADDRNOTAVAIL;
+}
+
 /**
  * kexec_jump_free_image - free a context-preserving image
  * @image:	any image, that nobody finds any more

@@ -186,6 +186,20 @@ static void fill_low_window(struct kexec_jump *jump)
 				      pfn_to_page(pfn));
 }
 
+/* Pages for what has been added to the window: its own, as far as they can be had. */
+static int back_window(struct kexec_jump *jump)
+{
+	int error;
+
+	if (!jump->unbacked.nr)
+		return 0;
+	error = kexec_jump_move_backups(jump);
+	/* Not only in the parts that are new: a block may be cut in two there. */
+	if (!error)
+		error = kexec_jump_claim(jump);
+	return error ?: kexec_jump_back_window(jump);
+}
+
 /*
  * Add segments to an image and fill them. Pages are allocated for all of the
  * window when the first content comes: what is known of it by then is placed
@@ -206,7 +220,7 @@ static int load_segments(struct kexec_jump *jump, unsigned long nr_segments,
 	if (error || !content)
 		return error;
 
-	error = kexec_jump_back_window(jump);
+	error = back_window(jump);
 	for (i = 0; !error && i < nr_segments; i++) {
 		error = fill_segment(jump, &segments[i]);
 		if (!error && segments[i].bufsz &&
@@ -247,7 +261,7 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
 		if (!error)
 			error = check_ranges(jump);
 		if (!error)
-			error = kexec_jump_back_window(jump);
+			error = back_window(jump);
 		if (!error)
 			fill_low_window(jump);
 	}

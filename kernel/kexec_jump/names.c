@@ -288,6 +288,13 @@ bool kexec_jump_in_any_window(u64 addr)
 	return false;
 }
 
+/* Outside the windows of all images. Under kexec_jump_lock, or with tasks frozen. */
+struct kexec_jump_pool kexec_jump_outside_all = {
+	.holds = kexec_jump_in_any_window,
+	.inside = LIST_HEAD_INIT(kexec_jump_outside_all.inside),
+	.unusable = LIST_HEAD_INIT(kexec_jump_outside_all.unusable),
+};
+
 /* The image of that name, @unnamed if that is empty. Under kexec_jump_lock */
 static struct kimage *own_image(struct kimage *unnamed, const char *name)
 {

@@ -14,12 +14,6 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
-/* Outside the windows of all images. Under kexec_jump_lock, or with tasks frozen. */
-struct kexec_jump_pool kexec_jump_outside_all = {
-	.inside = LIST_HEAD_INIT(kexec_jump_outside_all.inside),
-	.unusable = LIST_HEAD_INIT(kexec_jump_outside_all.unusable),
-};
-
 /**
  * kexec_jump_pool_init - begin to allocate
  * @pool:	the pool
@@ -29,14 +23,15 @@ void kexec_jump_pool_init(struct kexec_jump_pool *pool,
 			  const struct kexec_jump_ranges *window)
 {
 	pool->window = window;
+	pool->holds = NULL;
 	INIT_LIST_HEAD(&pool->inside);
 	INIT_LIST_HEAD(&pool->unusable);
 }
 
 static bool is_inside(const struct kexec_jump_pool *pool, u64 addr)
 {
-	return pool->window ? kexec_jump_ranges_hold(pool->window, addr, addr + 1) :
-			      kexec_jump_in_any_window(addr);
+	return pool->holds ? pool->holds(addr) :
+			     kexec_jump_ranges_hold(pool->window, addr, addr + 1);
 }
 
 /**

@@ -431,14 +431,14 @@ static int claim_inside(struct kexec_jump *jump)
  * The window has grown over a page that holds the backup of another one, as it
  * was loaded before. Find that one another page; the page itself is claimed.
  */
-static int move_backup(struct kexec_jump *jump, unsigned long pfn,
-		       struct list_head *outside)
+static int move_backup(struct kexec_jump *jump, unsigned long pfn)
 {
 	unsigned long backed = xa_to_value(xa_load(&jump->backs, pfn));
 	struct page *page;
+	LIST_HEAD(outside);
 	int error;
 
-	page = kexec_jump_alloc_outside(&jump->pool, GFP_HIGHUSER, outside);
+	page = kexec_jump_alloc_outside(&jump->pool, GFP_HIGHUSER, &outside);
 	if (!page)
 		return -ENOMEM;
 	copy_highpage(page, pfn_to_page(pfn));
@@ -455,8 +455,37 @@ static int move_backup(struct kexec_jump *jump, unsigned long pfn,
 }
 
 /**
- * kexec_jump_back_window - find a page for every page of the window
+ * kexec_jump_move_backups - no page that holds a backup may lie in the window
  * @jump:	no control page is allocated yet
+ *
+ * Process context, takes time. To be called when the window has grown.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int kexec_jump_move_backups(struct kexec_jump *jump)
+{
+	const struct kexec_jump_ranges *unbacked = &jump->unbacked;
+	unsigned long pfn;
+	unsigned int i;
+	void *entry;
+	int error;
+
+	for (i = 0; i < unbacked->nr; i++) {
+		const struct kexec_jump_range *range = &unbacked->range[i];
+
+		xa_for_each_range(&jump->backs, pfn, entry, PFN_DOWN(range->start),
+				  PFN_DOWN(range->end - 1)) {
+			error = move_backup(jump, pfn);
+			if (error)
+				return error;
+		}
+	}
+	return 0;
+}
+
+/**
+ * kexec_jump_back_window - find a page for every page of the window that has none
+ * @jump:	no control page is allocated yet, no backup lies in the window
  *
  * Process context, takes time. May be called again when the window has grown.
  *
@@ -470,25 +499,6 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 	LIST_HEAD(outside);
 	unsigned int i;
 	int error = 0;
-
-	if (!unbacked->nr)
-		return 0;
-	for (i = 0; i < unbacked->nr; i++) {
-		struct kexec_jump_range *range = &unbacked->range[i];
-		unsigned long last = PFN_DOWN(range->end - 1);
-		void *entry;
-
-		xa_for_each_range(&jump->backs, pfn, entry,
-				  PFN_DOWN(range->start), last) {
-			error = move_backup(jump, pfn, &outside);
-			if (error)
-				goto out;
-		}
-	}
-	/* Not only in the parts that are new: a block may be cut in two there. */
-	error = kexec_jump_claim(jump);
-	if (error)
-		goto out;
 
 	while (jump->nr_backed + nr_outside < jump->nr_pages) {
 		struct list_head *last = outside.prev;

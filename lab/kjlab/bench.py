@@ -2,7 +2,8 @@
 """How long kexec jump takes, with the series and with the unpatched base: lab/bench.
 
 Hibernation with kjump is compared with swsusp: bench_image.py. The exchange of pages is
-measured on the machine itself: bench_exchange.py.
+measured on the machine itself: bench_exchange.py. How much of a window need not be
+exchanged: bench_claim.py.
 
 Everything is measured twice. By wall time, which depends on the machine and on
 what else it does. And with QEMU's -icount, where one instruction takes one
@@ -467,6 +468,10 @@ def main(variants, options):
         if wanted("hibernation"):
             data[v]["hibernation"] = found = bench_image.measure(v, options.runs)
             bench_image.table(v, found)
+        if wanted("claim"):
+            from . import bench_claim
+            data[v]["claim"] = found = bench_claim.measure(v)
+            bench_claim.table(v, found)
         if wanted("growth"):
             from . import bench_growth
             data[v]["growth"] = found = bench_growth.measure(v)

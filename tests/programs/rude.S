@@ -10,9 +10,17 @@ _start:
 	pop	DX
 	lgdt	no_table
 	lidt	no_table
-	/* Not dirty enough: debug registers and what paging allows. */
-	mov	$0x12345, AX
+	/*
+	 * Not dirty enough: a breakpoint, and what paging allows. The breakpoint is on
+	 * what the caller reads once it is in a state to: kexec_jump_state.map, behind
+	 * the jump page's header and code. Four bytes, read or written.
+	 */
+	mov	DX, AX
+	and	$-0x1000, AX
+	add	$0xc40, AX
 	mov	AX, %dr0
+	mov	$0xf0403, AX
+	mov	AX, %dr7
 	mov	%cr0, AX
 #ifdef __x86_64__
 	or	$0x10000, %eax		/* WP */

@@ -47,6 +47,19 @@ bool kexec_jump_is_own(unsigned long pfn)
 }
 
 /**
+ * kexec_jump_alike - could this kernel's instructions run at the entry of that one?
+ * @header:	intact
+ *
+ * Any context.
+ *
+ * Return: whether both are for the same architecture and depth of paging.
+ */
+bool kexec_jump_alike(const struct kexec_jump_header *header)
+{
+	return header->machine == ELF_ARCH && header->flags == arch_kexec_jump_flags();
+}
+
+/**
  * kexec_jump_judge - may this kernel use what is at its entry?
  * @header:	what is there now
  *

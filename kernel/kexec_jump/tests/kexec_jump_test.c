@@ -217,6 +217,7 @@ static void window_grows_over_a_backup(struct kunit *test)
 	other = page_to_phys(page);
 
 	KUNIT_ASSERT_EQ(test, kexec_jump_add_range(jump, other, other + PAGE_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, kexec_jump_move_backups(jump), 0);
 	KUNIT_ASSERT_EQ(test, kexec_jump_back_window(jump), 0);
 	KUNIT_EXPECT_EQ(test, jump->nr_backed, BLOCK_PAGES + 1);
 	/* What was loaded went along; the page itself belongs to the image now. */
