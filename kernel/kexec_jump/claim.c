@@ -62,27 +62,58 @@ static bool may_claim(struct kexec_jump *jump, unsigned long pfn, struct zone *z
 }
 
 /*
- * Claim page frames, or, if one of them does not move, all but its block.
+ * Claim page frames. Returns 0; -EBUSY if one of them does not move just now, or -ENOSPC
+ * if too little is free, and none is claimed; or what kexec_jump_claim() fails with.
  */
-static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
+static int claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 {
-	unsigned long middle = max(pageblock_start_pfn(pfn + (end - pfn) / 2),
-				   pageblock_end_pfn(pfn));
 	int error;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	cond_resched();
 	if (!has_room(page_zone(pfn_to_page(pfn)), end - pfn))
-		error = -ENOMEM;
-	else
-		error = alloc_contig_range(pfn, end, ACR_FLAGS_NONE,
-					   GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+		return -ENOSPC;
+	error = alloc_contig_range(pfn, end, ACR_FLAGS_NONE,
+				   GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!error)
 		return kexec_jump_add_claimed(jump, pfn, end - pfn);
-	if (error == -EINTR || middle >= end)
-		return error == -EINTR ? error : 0;
-	return claim(jump, pfn, middle) ?: claim(jump, middle, end);
+	return error == -EINTR ? error : -EBUSY;
+}
+
+/* Of a block, a page of which does not move just now: half of it, or a quarter. */
+static int claim_part(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
+{
+	unsigned long nr = end - pfn, at;
+	unsigned int parts;
+	int error = -EBUSY;
+
+	for (parts = 2; error == -EBUSY && parts <= 4; parts *= 2) {
+		nr /= 2;
+		for (at = pfn; error == -EBUSY && at + nr <= end; at += nr) {
+			/* Until that page is back on its list it holds up all of the block. */
+			lru_add_drain_all();
+			error = claim_all(jump, at, at + nr);
+		}
+	}
+	return error == -EBUSY || error == -ENOSPC ? 0 : error;
+}
+
+/*
+ * Claim page frames, or all but the blocks of those that do not move, and of these a
+ * part: metadata of a file system is held by its journal for a while.
+ */
+static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
+{
+	unsigned long middle = max(pageblock_start_pfn(pfn + (end - pfn) / 2),
+				   pageblock_end_pfn(pfn));
+	int error = claim_all(jump, pfn, end);
+
+	if (error != -EBUSY && error != -ENOSPC)
+		return error;
+	if (middle < end)
+		return claim(jump, pfn, middle) ?: claim(jump, middle, end);
+	return error == -EBUSY ? claim_part(jump, pfn, end) : 0;
 }
 
 static bool may_claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end,
@@ -125,8 +156,8 @@ static int claim_range(struct kexec_jump *jump, unsigned long pfn, unsigned long
  *
  * Process context, takes time. The page allocator gives away page frames that it
  * is told, but of a block, in which it keeps together what can be moved, only once,
- * and only if all of it can be. That takes as long for a page as for a block: only
- * if it matters are parts of blocks claimed.
+ * and only if all of it can be moved. That takes as long for a page as for a block: parts
+ * of blocks are claimed only if it matters, or if no more of one can be had.
  *
  * Return: 0, however little could be; -ENOMEM, or -EINTR after a signal.
  */

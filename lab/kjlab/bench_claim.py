@@ -56,12 +56,14 @@ def one_system(variant, ram):
         status = g.run("workload status").out
         if "disk_errors=0" not in status or "mem=ok" not in status:
             raise GuestError(f"its work: {status}")
-        before = free_kb(g)
         g.run("kjump load --ready", 300).check()
         said = [line for line in g.run("dmesg").out.splitlines() if "kexec_jump: loaded: entry" in line][-1]
         window, exchanged = map(int, re.search(r"window of (\d+) kB, (\d+) kB to exchange", said).groups())
-        return {"rounds": rounds, "turns": turns(g, ram), "window kB": window, "exchanged kB": exchanged,
-                "claimed %": 100 * (1 - exchanged / window), "taken / window": (before - free_kb(g)) / window}
+        g.run("workload stop")
+        loaded, turned = free_kb(g), turns(g, ram)
+        g.run("kexec -u").check()
+        return {"rounds": rounds, "turns": turned, "window kB": window, "exchanged kB": exchanged,
+                "claimed %": 100 * (1 - exchanged / window), "taken / window": (free_kb(g) - loaded) / window}
 
 
 def measure(variant):

@@ -11,9 +11,13 @@
 #include <unistd.h>
 
 /* Of pages, in /proc/kpageflags: Documentation/admin-guide/mm/pagemap.rst of the kernel */
+#define KPF_UPTODATE	0x8ull
 #define KPF_LRU		0x20ull
+#define KPF_ACTIVE	0x40ull
 #define KPF_BUDDY	0x400ull
 #define KPF_HWPOISON	0x80000ull
+/* include/linux/kernel-page-flags.h of the kernel: for those who look into it, may change. */
+#define KPF_PRIVATE	0x800000000ull
 
 /* Those of the page allocator have 2 or 4 MB, by its kernel's configuration. */
 #define BLOCK		(4 * MB)
@@ -22,17 +26,27 @@
 /* A 32-bit kernel keeps a description of all memory below its own. */
 #define PLACE_MAX_32	(256 * MB)
 
-static bool can_be_moved(int flags, uint64_t block)
+/*
+ * A block's worth: whether it can be moved. A file system's metadata, cached as what is on
+ * its device and used again and again, cannot be while its journal holds it.
+ */
+enum { NOT_MOVABLE = 0, PERHAPS = 3, MOVABLE = 4 };
+
+static unsigned int worth(int flags, uint64_t block)
 {
 	static uint64_t pages[BLOCK / PAGE];
+	unsigned int found = MOVABLE;
 
 	if (pread_full(flags, pages, sizeof(pages), block / PAGE * sizeof(*pages)) !=
 	    (ssize_t)sizeof(pages))
-		return false;
-	for (size_t i = 0; i < BLOCK / PAGE; i++)
+		return NOT_MOVABLE;
+	for (size_t i = 0; i < BLOCK / PAGE; i++) {
 		if (!(pages[i] & (KPF_LRU | KPF_BUDDY)) || pages[i] & KPF_HWPOISON)
-			return false;
-	return true;
+			return NOT_MOVABLE;
+		if (pages[i] & KPF_PRIVATE && (pages[i] & KPF_ACTIVE || !(pages[i] & KPF_UPTODATE)))
+			found = PERHAPS;
+	}
+	return found;
 }
 
 void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem_range *window)
@@ -42,8 +56,8 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 	uint64_t size = align_up(window->end - window->start, BLOCK);
 	struct mem_range *ram, best = *window;
 	unsigned int most, n_blocks = end / BLOCK;
-	/* How many blocks below each one can be moved */
-	unsigned int *movable;
+	/* What all blocks below each one are worth */
+	unsigned int *below;
 	int n, flags;
 
 	if (!kernel->alignment)
@@ -51,19 +65,19 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 	flags = open(kpageflags ? kpageflags : "/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	if (flags < 0)
 		return;
-	movable = xalloc((n_blocks + 1) * sizeof(*movable));
+	below = xalloc((n_blocks + 1) * sizeof(*below));
 	for (unsigned int i = 0; i < n_blocks; i++)
-		movable[i + 1] = movable[i] + can_be_moved(flags, i * BLOCK);
+		below[i + 1] = below[i] + worth(flags, i * BLOCK);
 	close(flags);
 
-	most = window->end > end ? 0 : movable[window->end / BLOCK] -
-		movable[align_up(window->start, BLOCK) / BLOCK];
+	most = window->end > end ? 0 : below[window->end / BLOCK] -
+		below[align_up(window->start, BLOCK) / BLOCK];
 	n = machine_ram(NULL, &ram);
 	for (int i = 0; i < n; i++) {
 		struct mem_range r = { .start = align_up(ram[i].start, align) };
 
 		for (; (r.end = r.start + size) <= end && r.end <= ram[i].end; r.start += align) {
-			unsigned int here = movable[r.end / BLOCK] - movable[r.start / BLOCK];
+			unsigned int here = below[r.end / BLOCK] - below[r.start / BLOCK];
 
 			if (r.start >= window->start && here > most) {
 				most = here;
@@ -72,6 +86,6 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 		}
 	}
 	free(ram);
-	free(movable);
+	free(below);
 	*window = best;
 }
