@@ -244,6 +244,11 @@ def test_places(peer, tmp_path):
     # In a block all or nothing, whoever uses it; the last one in which anything is does not count.
     assert place((1, 500, lru), *((n, n + 1 / 256, slab) for n in range(0, 200, 4))) == (200, 264)
     assert place((1, 500, lru), *((n + 1.5, n + 1.5 + 1 / 256, lru | poisoned) for n in range(0, 200, 4))) == (200, 264)
+    # Where a journal may hold some of it, less; but that is better than what cannot be moved.
+    private, uptodate, active = 1 << 35, 1 << 3, 1 << 6
+    for held in private, private | uptodate | active:
+        assert place((1, 400, lru | held), (400, 512, lru | private | uptodate)) == (400, 464)
+        assert place((1, 400, lru | held), (400, 512, slab)) == (4, 68)
     # Partly.
     assert place((100, 132, buddy), (133, 140, slab), (300, 320, lru)) == (68, 132)
     # Not where there is no RAM, or the pages are not known.

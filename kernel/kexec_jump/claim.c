@@ -113,7 +113,8 @@ static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 		return error;
 	if (middle < end)
 		return claim(jump, pfn, middle) ?: claim(jump, middle, end);
-	return error == -EBUSY ? claim_part(jump, pfn, end) : 0;
+	/* What is smaller is needed as a whole. */
+	return error == -EBUSY && end - pfn == pageblock_nr_pages ? claim_part(jump, pfn, end) : 0;
 }
 
 static bool may_claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end,
