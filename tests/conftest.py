@@ -27,11 +27,13 @@ MACHINES = {
 
 
 # Seconds that the longest tests take on 2 idle cores. Not a limit: the order is made from it.
-LONG = {"test_snapshots": 120, "test_set_up_used_and_purged": 150, "test_ring": 120, "test_claimed": 50,
-        "test_kjump": 120, "test_cycles": 120, "test_round_trips": 100, "test_cuts": 100,
-        "test_installs_what_it_needs": 100, "test_no_new_warnings": 80, "test_checkpatch": 60,
-        "test_compiles_with_debians_configuration": 80, "test_memory_filled": 60, "test_highmem": 70,
-        "test_processors": 60, "test_compiles_for_superh": 40}
+LONG = {"test_set_up_used_and_purged": 250, "test_image": 200, "test_leaks": 150, "test_jumps": 150,
+        "test_installs_what_it_needs": 150, "test_ten_thousand_calls": 120, "test_cycles": 120, "test_snapshots": 120,
+        "test_fuzzed_pages": 100, "test_ring": 100, "test_kjump": 100, "test_cuts": 100,
+        "test_a_user_without_sudo_is_told": 100, "test_drivers_are_modules": 100,
+        "test_applies_to_every_offered_version": 100, "test_missing_and_changed": 80, "test_no_new_warnings": 80,
+        "test_round_trips": 60, "test_processors": 60, "test_compiles_with_debians_configuration": 50,
+        "test_claimed": 50, "test_highmem": 40, "test_compiles_for_superh": 40}
 
 
 def pytest_configure(config):

@@ -2,10 +2,12 @@
 """A window is exchanged only where it has to be: what can be moved out of it is, and nothing of it is lost."""
 import errno
 import random
+import re
 
 from kjlab.guest import UNBIND_AHCI
 
-from jumps import MB, SEED, at_work, check_free, free_kb, load_command, random_data, result_of, window_kb
+from jumps import (MB, SEED, at_work, check_free, end_frames, free_kb, load_command, random_data, reboot, result_of,
+                   window_kb)
 from test_peers import named, peers
 
 
@@ -48,6 +50,28 @@ def test_claimed(boot, variant):
         g.run("kexec -u").check()
         assert load(g, load_command(g))[1] < window * 0.9
         assert g.run("pagesum /tmp/large").out == sums
+
+
+def test_parts_of_blocks(boot, variant):
+    """Of a block a page of which somebody holds, as for DMA, a part is claimed; and nothing is lost."""
+    g = boot(variant, memory="512M", disks=False, net=False, append="nokaslr")
+    block = 4 << int(re.search(r"Page block order: (\d+)", g.run("cat /proc/pagetypeinfo").check().out)[1])
+    # One page in the middle of each block at most, if they lie as they were allocated.
+    g.run(f"frames 256 7 /tmp/frames {block // 4}").check()
+    out = g.run("hexdump -v -e '2/4 \"%08x \" \"\\n\"' /tmp/frames | grep ' 0'").check().out
+    held = {int(line.split()[0], 16) * 4 // block for line in out.splitlines()}
+    at = 256 * MB
+    inside = [b for b in held if at // 1024 <= b * block < (at + 128 * MB) // 1024]
+    assert len(inside) >= 8
+    before = free_kb(g)
+    window, exchanged, taken = load(g, f"printf '\\303' >/tmp/ret; kload -e {at:#x} -s {at:#x}:{128 * MB}:/tmp/ret")
+    # All of them but a half or a quarter.
+    assert len(inside) * block / 2 <= exchanged <= len(inside) * block * 3 / 4 + block
+    assert taken <= window + exchanged + 4096
+    assert reboot(g, 2) == [0, 0]
+    g.run("kload -u").check()
+    check_free(g, before, 4096)
+    end_frames(g)
 
 
 # What a load may be told while memory comes and goes; and a jump that meets a CPU on its way.

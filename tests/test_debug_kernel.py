@@ -123,4 +123,4 @@ def test_fuzz(debug, record_property):
 
 def test_fuzzed_pages(debug, record_property):
     # Whatever is forged, all memory is looked at that it might lead to: each takes half a second here.
-    fuzz_peer(debug(), record_property, calls=CALLS // 50, **DEBUG_PEER)
+    fuzz_peer(debug(), record_property, calls=CALLS // 25, **DEBUG_PEER)

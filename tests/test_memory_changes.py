@@ -138,7 +138,7 @@ def test_memory_offered_to_the_peer(boot, variant):
 
 @pytest.mark.parametrize("variant", ["x86_64"])
 def test_modules_change_while_the_peer_runs(boot, variant):
-    """What the machine wants back then is the preserved kernel's; what it offers, too."""
+    """What the machine wants back then is the preserved kernel's; what it offers is nobody's yet."""
     g = boot(variant, disks=False, net=False, memory=f"{4 * BLOCK >> 20}M,slots=2,maxmem=2G", qemu_args=[
         "-object", f"memory-backend-ram,id=module,size={BLOCK}", "-device", "pc-dimm,id=dimm,memdev=module"])
     total = g.run("grep MemTotal /proc/meminfo").out
@@ -155,7 +155,7 @@ def test_modules_change_while_the_peer_runs(boot, variant):
     g.run("until dmesg | grep -q 'is not added: it is not in the window'; do usleep 100000; done").check()
     assert g.run("grep MemTotal /proc/meminfo").out == own
     g.jump("kjump back", to="A")
-    assert "dimm" in g.monitor("info memory-devices") and g.run("grep MemTotal /proc/meminfo").out == total
+    assert '"dimm"' in g.monitor("info memory-devices") and g.run("grep MemTotal /proc/meminfo").out == total
 
 
 @pytest.mark.parametrize("variant", ["x86_64"])

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Programs that run where the operating system is not: called, and called again."""
+import re
+
 import pytest
 
 from jumps import MB, Console, Work, assemble, at_work, put_file, reboot, sysfs
@@ -69,6 +71,9 @@ def test_next_entry(caller):
 
 def test_program_that_leaves_a_mess(caller):
     c = caller()
+    # It leaves a breakpoint on that.
+    offsets = (c.g.kernel.parent / "obj/include/generated/asm-offsets.h").read_text()
+    assert re.search(r"\bKJ_MAP 64\b", offsets)
     with at_work(c.g) as work:
         c.load("rude")
         for _ in range(3):

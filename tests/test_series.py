@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kjlab import kernel, lint, packages, tree
-from kjlab.util import BUILD, ROOT, VARIANTS, LabError
+from kjlab.util import BUILD, COMPILER, ROOT, VARIANTS, LabError, run
 
 
 def test_applies_to_every_offered_version():
@@ -89,6 +89,21 @@ def test_builds_without_the_feature(variant):
     objects, calls, said = lint.without_feature(variant)
     assert "kernel/kexec_core.o" in objects and calls == []
     assert warnings_in(said) == []
+
+
+def test_each_file_is_built_on_those_below():
+    """Of the kernel that jumps away: its Makefile names them from the bottom up, and none calls one further up."""
+    folder = kernel.build("x86_64") / "obj/kernel/kexec_jump"
+    nm = "nm" if COMPILER == "gcc" else f"llvm-nm{kernel.LLVM}"
+    own = (ROOT / "kernel/kexec_jump/Makefile").read_text().partition("# This kernel as one that was")[0]
+    order = re.findall(r"(\w+)\.o\b", own)
+    above, found = {}, 0
+    for name in reversed(order):
+        symbols = [line.split()[-2:] for line in run(nm, folder / f"{name}.o").splitlines()]
+        assert [f"{name}.c calls {above[s]}.c: {s}" for kind, s in symbols if kind == "U" and s in above] == []
+        above |= {s: name for kind, s in symbols if kind == "T"}
+        found += len(symbols)
+    assert len(order) > 10 and found > 200
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

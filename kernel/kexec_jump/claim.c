@@ -78,19 +78,24 @@ static int claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long e
 				   GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!error)
 		return kexec_jump_add_claimed(jump, pfn, end - pfn);
+	if (error == -ENOMEM)
+		return -ENOSPC;
 	return error == -EINTR ? error : -EBUSY;
 }
 
-/* Of a block, a page of which does not move just now: half of it, or a quarter. */
+/*
+ * Of a block, a page of which did not move: all of it, as it may have been busy for a
+ * moment only; or half of it, or a quarter, unless nothing but all is of use.
+ */
 static int claim_part(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 {
-	unsigned long nr = end - pfn, at;
-	unsigned int parts;
+	unsigned int parts, most = jump->no_devices ? 1 : 4;
+	unsigned long nr, at;
 	int error = -EBUSY;
 
-	for (parts = 2; error == -EBUSY && parts <= 4; parts *= 2) {
-		nr /= 2;
-		for (at = pfn; error == -EBUSY && at + nr <= end; at += nr) {
+	for (parts = 1; error == -EBUSY && parts <= most; parts *= 2) {
+		nr = (end - pfn) / parts;
+		for (at = pfn; error == -EBUSY && nr && at + nr <= end; at += nr) {
 			/* Until that page is back on its list it holds up all of the block. */
 			lru_add_drain_all();
 			error = claim_all(jump, at, at + nr);
@@ -113,8 +118,7 @@ static int claim(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 		return error;
 	if (middle < end)
 		return claim(jump, pfn, middle) ?: claim(jump, middle, end);
-	/* What is smaller is needed as a whole. */
-	return error == -EBUSY && end - pfn == pageblock_nr_pages ? claim_part(jump, pfn, end) : 0;
+	return error == -EBUSY ? claim_part(jump, pfn, end) : 0;
 }
 
 static bool may_claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end,

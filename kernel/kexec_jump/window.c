@@ -14,10 +14,12 @@
  * A page of the window that is free when the image is loaded, or whose content can
  * be moved elsewhere, is claimed for the image: it keeps the peer's content in its
  * place and needs no backup page and no exchange. What cannot be moved is what the
- * kernel has addresses of: its text and data, slabs, page tables, pinned pages. The
- * page allocator gives memory away in blocks of 2 or 4 MB, aligned to their size, so
- * one such page keeps its block from being claimed. Some memory of a zone that only
- * few can do without (such as the first 16 MB) is left to the running system.
+ * kernel has addresses of: its text and data, slabs, page tables. The page allocator
+ * gives memory away in blocks of 2 or 4 MB, aligned to their size, so one such page
+ * keeps its block from being claimed. If a page cannot be moved as somebody holds it,
+ * as for DMA, or the journal of a file system, part of its block is claimed. Some
+ * memory of a zone that only few can do without (such as the first 16 MB) is left to
+ * the running system.
  *
  * Only ordinary RAM can be a window: pages that are poisoned, offline (as a balloon
  * takes them) or of a device are refused when the image is loaded. Memory of the
@@ -480,6 +482,8 @@ int kexec_jump_move_backups(struct kexec_jump *jump)
 				return error;
 		}
 	}
+	/* Those in the window can be claimed, as all others that are free. */
+	kexec_jump_free_unusable(&jump->pool);
 	return 0;
 }
 

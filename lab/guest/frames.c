@@ -2,11 +2,11 @@
 /*
  * frames: know which page frames hold what, and what they held before.
  *
- *   frames MB SEED FILE
+ *   frames MB SEED FILE [N]
  *
  * Fills MB megabytes, each page with a pattern of SEED and its page frame's
- * number, then frees every second page; a background process keeps the others
- * (its pid is printed). FILE gets a 64-bit word for each page: the number of its
+ * number, then keeps one of N pages (2), and frees the others; a background
+ * process keeps them (its pid is printed). FILE gets a 64-bit word for each page: the number of its
  * frame, with FREED set if it was freed. The kernel cannot move those that are
  * kept, as pipes refer to them: a window that is loaded where some are finds
  * something to exchange. On SIGTERM the process looks at its pages once more,
@@ -34,7 +34,7 @@
 #define PFN_MASK ((1ull << 55) - 1)
 
 static char *memory;
-static size_t pages;
+static size_t pages, every = 2;
 
 static void die(const char *what)
 {
@@ -71,8 +71,8 @@ static void fill_all(int pagemap, uint64_t seed, uint64_t *frames)
 	for (i = 0; i < pages; i++) {
 		memory[i * PAGE] = 1;
 		frames[i] = frame(pagemap, i);
-		fill((uint64_t *)(memory + i * PAGE), i % 2 ? GONE : KEPT, seed, frames[i]);
-		frames[i] |= i % 2 ? FREED : 0;
+		fill((uint64_t *)(memory + i * PAGE), i % every ? GONE : KEPT, seed, frames[i]);
+		frames[i] |= i % every ? FREED : 0;
 	}
 }
 
@@ -88,15 +88,15 @@ static void note_again(int pagemap, uint64_t seed, uint64_t *frames, size_t i)
 }
 
 /* One pipe has room for @PIPE pages. */
-static void hold_half(int pagemap, uint64_t seed, uint64_t *frames)
+static void hold_some(int pagemap, uint64_t seed, uint64_t *frames)
 {
 	struct iovec page = { .iov_len = PAGE };
 	int ends[2];
 	size_t i;
 
-	for (i = 0; i < pages; i += 2) {
+	for (i = 0; i < pages; i += every) {
 		page.iov_base = memory + i * PAGE;
-		if (i % (2 * PIPE) == 0 &&
+		if (i / every % PIPE == 0 &&
 		    (pipe(ends) || fcntl(ends[1], F_SETPIPE_SZ, PIPE * PAGE) < 0))
 			die("pipe");
 		if (vmsplice(ends[1], &page, 1, SPLICE_F_NONBLOCK) != PAGE)
@@ -106,11 +106,13 @@ static void hold_half(int pagemap, uint64_t seed, uint64_t *frames)
 	}
 }
 
-static void free_half(int pagemap, uint64_t seed, uint64_t *frames)
+static void free_others(int pagemap, uint64_t seed, uint64_t *frames)
 {
 	size_t i;
 
-	for (i = 1; i < pages; i += 2) {
+	for (i = 1; i < pages; i++) {
+		if (i % every == 0)
+			continue;
 		note_again(pagemap, seed, frames, i);
 		if (madvise(memory + i * PAGE, PAGE, MADV_DONTNEED))
 			die("madvise");
@@ -137,7 +139,7 @@ static void look_again(uint64_t seed, const uint64_t *frames, const char *file)
 	FILE *f;
 	size_t i;
 
-	for (i = 0; i < pages; i += 2) {
+	for (i = 0; i < pages; i += every) {
 		fill(page, KEPT, seed, frames[i]);
 		bad += memcmp(page, memory + i * PAGE, PAGE) != 0;
 	}
@@ -155,8 +157,10 @@ int main(int argc, char **argv)
 	pid_t pid;
 	char c = 0;
 
-	if (argc != 4 || pipe(done)) {
-		fprintf(stderr, "usage: frames MB SEED FILE\n");
+	if (argc == 5)
+		every = strtoul(argv[4], NULL, 0);
+	if (argc < 4 || argc > 5 || !every || pipe(done)) {
+		fprintf(stderr, "usage: frames MB SEED FILE [N]\n");
 		return 2;
 	}
 	pages = strtoul(argv[1], NULL, 0) * ((1 << 20) / PAGE);
@@ -184,8 +188,8 @@ int main(int argc, char **argv)
 		die("frames");
 	madvise(memory, pages * PAGE, MADV_NOHUGEPAGE);	/* if there are such */
 	fill_all(pagemap, seed, frames);
-	hold_half(pagemap, seed, frames);
-	free_half(pagemap, seed, frames);
+	hold_some(pagemap, seed, frames);
+	free_others(pagemap, seed, frames);
 	write_frames(argv[3], frames);
 	if (write(done[1], &c, 1) != 1)
 		die("pipe");

@@ -6,6 +6,7 @@ exchanged at each jump, and takes as much memory again.
 """
 import contextlib
 import re
+import subprocess
 import tempfile
 
 from .bench import guest_memory_mb
@@ -41,7 +42,7 @@ def free_kb(g):
 
 def one_system(variant, ram):
     """{what: number} of a guest with so much RAM."""
-    work = ROUND.format(large=ram // 8, half=ram // 2).strip().replace("\n", "; ")
+    work = f"(set -e; {ROUND.format(large=ram // 8, half=ram // 2).strip().replace(chr(10), '; ')})"
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="kj-"))
         disk_for_dumps(f"{home}/blank.img", ram)
@@ -76,7 +77,7 @@ def measure(variant):
         say(f"{variant}: {ram} MB of RAM at work")
         try:
             found[ram] = one_system(variant, ram)
-        except (GuestError, LabError) as e:
+        except (LabError, subprocess.CalledProcessError) as e:
             say(f"{variant}: {ram} MB: {str(e).splitlines()[0]}")
     return found
 

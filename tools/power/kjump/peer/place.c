@@ -2,7 +2,7 @@
 /*
  * Where a window is best: what the kernel can move out of it is not exchanged at each
  * jump. The page allocator keeps in blocks what can be moved: one page in a block that
- * cannot, and all of it stays.
+ * is the kernel's own, and all of it stays.
  */
 #include "peer/peer.h"
 
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 /* Of pages, in /proc/kpageflags: Documentation/admin-guide/mm/pagemap.rst of the kernel */
+#define KPF_REFERENCED	0x4ull
 #define KPF_UPTODATE	0x8ull
 #define KPF_LRU		0x20ull
 #define KPF_ACTIVE	0x40ull
@@ -32,7 +33,20 @@
  */
 enum { NOT_MOVABLE = 0, PERHAPS = 3, MOVABLE = 4 };
 
-static unsigned int worth(int flags, uint64_t block)
+/*
+ * By which flags a page is known that is used again and again: admin-guide/mm/multigen_lru.rst
+ * in the kernel's Documentation.
+ */
+static uint64_t in_use_again(void)
+{
+	char *text = read_text("/sys/kernel/mm/lru_gen/enabled");
+	bool generations = text && strtoull(text, NULL, 0);
+
+	free(text);
+	return generations ? KPF_ACTIVE | KPF_REFERENCED : KPF_ACTIVE;
+}
+
+static unsigned int worth(int flags, uint64_t block, uint64_t again)
 {
 	static uint64_t pages[BLOCK / PAGE];
 	unsigned int found = MOVABLE;
@@ -43,7 +57,7 @@ static unsigned int worth(int flags, uint64_t block)
 	for (size_t i = 0; i < BLOCK / PAGE; i++) {
 		if (!(pages[i] & (KPF_LRU | KPF_BUDDY)) || pages[i] & KPF_HWPOISON)
 			return NOT_MOVABLE;
-		if (pages[i] & KPF_PRIVATE && (pages[i] & KPF_ACTIVE || !(pages[i] & KPF_UPTODATE)))
+		if (pages[i] & KPF_PRIVATE && (pages[i] & again || !(pages[i] & KPF_UPTODATE)))
 			found = PERHAPS;
 	}
 	return found;
@@ -56,6 +70,7 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 	uint64_t size = align_up(window->end - window->start, BLOCK);
 	struct mem_range *ram, best = *window;
 	unsigned int most, n_blocks = end / BLOCK;
+	uint64_t again = in_use_again();
 	/* What all blocks below each one are worth */
 	unsigned int *below;
 	int n, flags;
@@ -67,7 +82,7 @@ void peer_place(const char *kpageflags, const struct bzimage *kernel, struct mem
 		return;
 	below = xalloc((n_blocks + 1) * sizeof(*below));
 	for (unsigned int i = 0; i < n_blocks; i++)
-		below[i + 1] = below[i] + worth(flags, i * BLOCK);
+		below[i + 1] = below[i] + worth(flags, i * BLOCK, again);
 	close(flags);
 
 	most = window->end > end ? 0 : below[window->end / BLOCK] -
