@@ -14,6 +14,7 @@ import time
 import pytest
 
 from kjlab.echo import EchoServer
+from kjlab.guest import free_kb, loaded_kb
 from kjlab.kernel import fragment_of
 from kjlab.util import BASE
 
@@ -76,14 +77,6 @@ def sysfs(g, name):
     return g.run(f"cat {SYSFS}/{name}").check().out
 
 
-def free_kb(g):
-    """Memory in use by nobody: also what the page allocator keeps in lists per CPU, without what is only cached."""
-    g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
-    out = g.run("grep MemFree /proc/meminfo; grep count: /proc/zoneinfo").check().out
-    free, *kept = map(int, re.findall(r"\d+", out))
-    return free + 4 * sum(kept)
-
-
 def check_free(g, before, slack):
     """As much memory is free as before (free_kb), give or take what takes a while to be."""
     for _ in range(40):
@@ -137,8 +130,7 @@ def dmesg(g, pattern):
 
 def window_kb(g):
     """(kB of the window that is loaded, kB of it that are exchanged at a jump)"""
-    said = dmesg(g, "kexec_jump: loaded: entry")[-1]
-    window, exchanged = map(int, re.search(r"window of (\d+) kB, (\d+) kB to exchange", said).groups())
+    window, exchanged = loaded_kb(g)
     assert window == sum(end + 1 - start for start, end in ranges(sysfs(g, "image_window"))) // 1024
     return window, exchanged
 

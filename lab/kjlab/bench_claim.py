@@ -11,7 +11,7 @@ import tempfile
 
 from .bench import guest_memory_mb
 from .bench_image import disk_for_dumps
-from .guest import Guest, GuestError
+from .guest import Guest, GuestError, free_kb, loaded_kb
 from .util import LabError, say
 
 RAM_MB = (1024, 4096, 8192, 16384)
@@ -35,14 +35,9 @@ def turns(g, ram):
     return pages / (ram << 8)
 
 
-def free_kb(g):
-    g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
-    return int(re.search(r"MemFree:\s+(\d+)", g.run("cat /proc/meminfo").out)[1])
-
-
 def one_system(variant, ram):
     """{what: number} of a guest with so much RAM."""
-    work = f"(set -e; {ROUND.format(large=ram // 8, half=ram // 2).strip().replace(chr(10), '; ')})"
+    work = "; ".join(ROUND.format(large=ram // 8, half=ram // 2).strip().splitlines())
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="kj-"))
         disk_for_dumps(f"{home}/blank.img", ram)
@@ -53,13 +48,12 @@ def one_system(variant, ram):
         rounds = 0
         while rounds < ROUNDS or turns(g, ram) < TURNS:
             rounds += 1
-            g.run(f"n={rounds}; {work}", 1200).check()
+            g.run(f"(set -e; n={rounds}; {work})", 1200).check()
         status = g.run("workload status").out
         if "disk_errors=0" not in status or "mem=ok" not in status:
             raise GuestError(f"its work: {status}")
         g.run("kjump load --ready", 300).check()
-        said = [line for line in g.run("dmesg").out.splitlines() if "kexec_jump: loaded: entry" in line][-1]
-        window, exchanged = map(int, re.search(r"window of (\d+) kB, (\d+) kB to exchange", said).groups())
+        window, exchanged = loaded_kb(g)
         g.run("workload stop")
         loaded, turned = free_kb(g), turns(g, ram)
         g.run("kexec -u").check()
@@ -69,11 +63,8 @@ def one_system(variant, ram):
 
 def measure(variant):
     """{MB of RAM: {what: number}}; what failed is missing, and was said."""
-    most = guest_memory_mb()
-    # Without PAE there is no more.
-    most = min(most, 2048) if variant == "i386" else most
     found = {}
-    for ram in (r for r in RAM_MB if r <= most):
+    for ram in (r for r in RAM_MB if r <= guest_memory_mb(variant)):
         say(f"{variant}: {ram} MB of RAM at work")
         try:
             found[ram] = one_system(variant, ram)

@@ -64,9 +64,7 @@ def all_of(variant, ram, data):
 
 def measure(variant):
     """{"ram": {MB: {what: seconds}}, "data": {MB: ...}}; what failed is missing, and was said."""
-    most = guest_memory_mb()
-    # Without PAE, and with little of it directly mapped, i386 ends earlier.
-    most = min(most, 2048) if variant == "i386" else most
+    most = guest_memory_mb(variant)
     found = {"ram": {}, "data": {}}
     for kind, points in (("ram", [(r, DATA_FIXED, r) for r in RAM_MB if r <= most]),
                          ("data", [(RAM_FIXED, d, d) for d in DATA_MB if min(most, RAM_FIXED) == RAM_FIXED])):

@@ -120,6 +120,20 @@ def tsctime_ms(out, khz=None):
     return [int(t) / (khz or host_tsc_khz()) for t in re.findall(r"tsc=(\d+)", out)]
 
 
+def free_kb(g):
+    """Memory in use by nobody: also what the page allocator keeps in lists per CPU, without what is only cached."""
+    g.run("sync; echo 3 >/proc/sys/vm/drop_caches").check()
+    out = g.run("grep MemFree /proc/meminfo; grep count: /proc/zoneinfo").check().out
+    free, *kept = map(int, re.findall(r"\d+", out))
+    return free + 4 * sum(kept)
+
+
+def loaded_kb(g):
+    """(kB of the window that was loaded last, kB of it that are exchanged at a jump), as the log says."""
+    said = re.findall(r"kexec_jump: loaded: entry \S+ window of (\d+) kB, (\d+) kB to exchange", g.run("dmesg").out)
+    return tuple(map(int, said[-1]))
+
+
 # What the guest types to be without AHCI, whose ports are reset for 300 ms after each return from a jump.
 UNBIND_AHCI = "basename /sys/bus/pci/drivers/ahci/0000:* > /sys/bus/pci/drivers/ahci/unbind"
 
