@@ -112,6 +112,7 @@ bool kexec_jump_ranges_touch(const struct kexec_jump_ranges *ranges, u64 start, 
 void kexec_jump_ranges_free(struct kexec_jump_ranges *ranges);
 
 /* --- pages.c --- */
+unsigned long kexec_jump_available(void);
 void kexec_jump_pool_init(struct kexec_jump_pool *pool,
 			  const struct kexec_jump_ranges *window);
 int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,

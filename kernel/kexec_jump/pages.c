@@ -15,6 +15,31 @@
 #include <linux/sched/signal.h>
 
 /**
+ * kexec_jump_available - how much memory an image can have
+ *
+ * Its pages stay where they are: what is free in ZONE_MOVABLE (of memory that was
+ * plugged in, or with kernelcore=) is no help, and must not hide that all the rest is
+ * in use, where the kernel needs some for itself.
+ *
+ * Any context.
+ *
+ * Return: number of pages that are free or can be reclaimed, an estimate.
+ */
+unsigned long kexec_jump_available(void)
+{
+	unsigned long available = si_mem_available();
+	struct zone *zone;
+
+	for_each_populated_zone(zone)
+		if (zone_idx(zone) == ZONE_MOVABLE)
+			available -= min(available,
+					 zone_page_state(zone, NR_FREE_PAGES) +
+					 zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
+					 zone_page_state(zone, NR_ZONE_ACTIVE_FILE));
+	return available;
+}
+
+/**
  * kexec_jump_pool_init - begin to allocate
  * @pool:	the pool
  * @window:	sorted; may grow while nothing is being allocated

@@ -46,13 +46,14 @@ static void free_own(void)
 
 static int alloc_own(unsigned long nr)
 {
+	unsigned long available = kexec_jump_available();
 	unsigned long reserve = min(nr, RESERVE_PAGES);
 	struct page *page;
 
-	if (nr + reserve > si_mem_available()) {
-		pr_err("%lu kB to share do not fit: %lu kB of memory are available, %lu kB must stay free\n",
+	if (nr + reserve > available) {
+		pr_err("%lu kB to share do not fit: %lu kB of memory are available to the kernel, %lu kB must stay free\n",
 		       nr << (PAGE_SHIFT - 10),
-		       si_mem_available() << (PAGE_SHIFT - 10),
+		       available << (PAGE_SHIFT - 10),
 		       reserve << (PAGE_SHIFT - 10));
 		return -ENOMEM;
 	}
