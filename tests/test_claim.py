@@ -10,6 +10,9 @@ from jumps import (MB, SEED, SYSFS, at_work, check_free, dmesg, end_frames, free
                    reboot, result_of, window_kb)
 from test_peers import named, peers
 
+# Of /proc/kpageflags.
+KPF_HUGE = 17
+
 
 def load(g, command):
     """(the window's kB, kB exchanged, kB of memory that this took)"""
@@ -72,6 +75,21 @@ def test_parts_of_blocks(boot, variant):
     g.run("kload -u").check()
     check_free(g, before, 4096)
     end_frames(g)
+
+
+def test_huge_pages(boot):
+    """Those that nobody uses make room, and are as many as before."""
+    g = boot("x86_64", memory="512M", disks=False, net=False, append="nokaslr")
+    count = "/proc/sys/vm/nr_hugepages"
+    # All there is, and back to half of them.
+    g.run(f"echo 1000 >{count}; echo $(($(cat {count}) / 2)) >{count}").check()
+    there, at, blocks = g.run(f"cat {count}").out, 256 * MB, 64
+    flags = g.run(f"dd if=/proc/kpageflags bs=4096 skip={at // MB // 2} count={blocks} 2>/dev/null | "
+                  "hexdump -v -e '2/4 \"%x \" \"\\n\"' | awk 'NR % 512 == 1 { print $1 }'").check().out.split()
+    assert len(flags) == blocks and sum(int(f, 16) >> KPF_HUGE & 1 for f in flags) >= 8
+    window, exchanged, _ = load(g, f"printf '\\303' >/tmp/ret; kload -e {at:#x} -s {at:#x}:{blocks * 2 * MB}:/tmp/ret")
+    assert exchanged <= window / 20 and g.run(f"cat {count}").out == there
+    assert reboot(g, 2) == [0, 0]
 
 
 def test_memory_for_what_can_be_moved(boot, variant):

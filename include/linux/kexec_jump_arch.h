@@ -35,12 +35,16 @@ struct kexec_jump_ranges {
  * @holds:	asked instead, if not NULL: whether that address lies where they must not
  * @inside:	pages met on the way that lie there
  * @unusable:	pages that are of no use, kept until no more are wanted
+ * @keep:	so many pages must stay free while many are taken; 0: all may be taken
+ * @taken:	so many have been, with @keep set
  */
 struct kexec_jump_pool {
 	const struct kexec_jump_ranges *window;
 	bool (*holds)(u64 addr);
 	struct list_head inside;
 	struct list_head unusable;
+	unsigned long keep;
+	unsigned long taken;
 };
 
 /**

@@ -57,8 +57,10 @@ static bool may_claim(struct kexec_jump *jump, unsigned long pfn, struct zone *z
 	if (!page || page_zone(page) != zone || PageReserved(page) ||
 	    xa_load(&jump->backup, pfn))
 		return false;
-	return !page_count(page) || PageLRU(page) || PageHuge(page) ||
-	       page_has_movable_ops(page);
+	if (PageLRU(page) || PageHuge(page) || PageBuddy(page) || page_has_movable_ops(page))
+		return true;
+	/* A part of a larger one that is free; slabs need not have a reference either. */
+	return !page_count(page) && !page_has_type(compound_head(page));
 }
 
 /*

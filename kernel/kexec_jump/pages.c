@@ -13,13 +13,14 @@
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/vmstat.h>
 
 /**
- * kexec_jump_available - how much memory an image can have
+ * kexec_jump_available - how much memory an image, or what is shared, can have
  *
- * Its pages stay where they are: what is free in ZONE_MOVABLE (of memory that was
- * plugged in, or with kernelcore=) is no help, and must not hide that all the rest is
- * in use, where the kernel needs some for itself.
+ * Its pages stay where they are. What is free for pages that move only, in ZONE_MOVABLE
+ * (memory that was plugged in, kernelcore=) or for CMA, is no help, and must not hide that
+ * all the rest is in use, where the kernel needs some for itself.
  *
  * Any context.
  *
@@ -27,16 +28,28 @@
  */
 unsigned long kexec_jump_available(void)
 {
-	unsigned long available = si_mem_available();
+	unsigned long available = 0, cached = 0, keep_cached = 0, slabs;
+	enum zone_type top = gfp_zone(GFP_HIGHUSER);
 	struct zone *zone;
 
-	for_each_populated_zone(zone)
-		if (zone_idx(zone) == ZONE_MOVABLE)
-			available -= min(available,
-					 zone_page_state(zone, NR_FREE_PAGES) +
-					 zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
-					 zone_page_state(zone, NR_ZONE_ACTIVE_FILE));
-	return available;
+	for_each_populated_zone(zone) {
+		unsigned long free, keep;
+
+		if (zone_idx(zone) > top)
+			continue;
+		free = zone_page_state(zone, NR_FREE_PAGES);
+		keep = high_wmark_pages(zone) + zone->lowmem_reserve[top] +
+		       zone_page_state(zone, NR_FREE_CMA_PAGES);
+		available += free - min(free, keep);
+		cached += zone_page_state(zone, NR_ZONE_ACTIVE_FILE) +
+			  zone_page_state(zone, NR_ZONE_INACTIVE_FILE);
+		keep_cached += low_wmark_pages(zone);
+	}
+	slabs = global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) +
+		global_node_page_state(NR_KERNEL_MISC_RECLAIMABLE);
+	/* Of both, some is in use all the time. */
+	return available + cached - min(cached / 2, keep_cached) +
+	       slabs - min(slabs / 2, keep_cached);
 }
 
 /**
@@ -49,6 +62,8 @@ void kexec_jump_pool_init(struct kexec_jump_pool *pool,
 {
 	pool->window = window;
 	pool->holds = NULL;
+	pool->keep = 0;
+	pool->taken = 0;
 	INIT_LIST_HEAD(&pool->inside);
 	INIT_LIST_HEAD(&pool->unusable);
 }
@@ -79,6 +94,13 @@ int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	cond_resched();
+	/* Others take memory, too, and what is of no use to us is not free meanwhile. */
+	if (pool->keep && !(++pool->taken % PTRS_PER_PTE) && kexec_jump_available() < pool->keep) {
+		pr_err("given up, as others need memory, too: %lu kB are left to the kernel, %lu kB must stay free\n",
+		       kexec_jump_available() << (PAGE_SHIFT - 10),
+		       pool->keep << (PAGE_SHIFT - 10));
+		return -ENOMEM;
+	}
 	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!page)
 		return -ENOMEM;

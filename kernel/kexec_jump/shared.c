@@ -60,6 +60,7 @@ static int alloc_own(unsigned long nr)
 	own_pfns = kvcalloc(nr, sizeof(*own_pfns), GFP_KERNEL);
 	if (!own_pfns)
 		return -ENOMEM;
+	kexec_jump_outside_all.keep = reserve;
 	while (nr_own < nr) {
 		page = kexec_jump_alloc_outside(&kexec_jump_outside_all,
 						GFP_HIGHUSER | __GFP_ZERO, &own_pages);
@@ -67,6 +68,7 @@ static int alloc_own(unsigned long nr)
 			break;
 		own_pfns[nr_own++] = page_to_pfn(page);
 	}
+	kexec_jump_outside_all.keep = 0;
 	kexec_jump_free_unusable(&kexec_jump_outside_all);
 	if (nr_own == nr)
 		return 0;

@@ -293,20 +293,6 @@ static int next_ram(unsigned long pfn, unsigned long nr_pages, void *arg)
 	return 0;
 }
 
-/* Others take memory meanwhile, too: so this is asked again now and then. */
-static int check_room(unsigned long needed)
-{
-	unsigned long available = kexec_jump_available();
-	unsigned long reserve = reserve_pages();
-
-	if (!needed || needed + reserve <= available)
-		return 0;
-	pr_err("window of %lu MB does not fit: %lu MB of memory are available to the kernel, %lu MB must stay free; choose a smaller --mem-max\n",
-	       needed >> (20 - PAGE_SHIFT), available >> (20 - PAGE_SHIFT),
-	       reserve >> (20 - PAGE_SHIFT));
-	return -ENOMEM;
-}
-
 /**
  * kexec_jump_check_window - can this system give the window away?
  * @jump:	nothing allocated yet for the part that is not backed
@@ -317,6 +303,9 @@ static int check_room(unsigned long needed)
 int kexec_jump_check_window(struct kexec_jump *jump)
 {
 	const struct kexec_jump_ranges *unbacked = &jump->unbacked;
+	unsigned long needed = jump->nr_pages - jump->nr_backed;
+	unsigned long available = kexec_jump_available();
+	unsigned long reserve = reserve_pages();
 	unsigned int i;
 	int error;
 
@@ -340,7 +329,12 @@ int kexec_jump_check_window(struct kexec_jump *jump)
 	}
 	jump->nr_checked = unbacked->nr;
 
-	return check_room(jump->nr_pages - jump->nr_backed);
+	if (!needed || needed + reserve <= available)
+		return 0;
+	pr_err("window of %lu MB does not fit: %lu MB of memory are available to the kernel, %lu MB must stay free; choose a smaller --mem-max\n",
+	       needed >> (20 - PAGE_SHIFT), available >> (20 - PAGE_SHIFT),
+	       reserve >> (20 - PAGE_SHIFT));
+	return -ENOMEM;
 }
 
 /* Marks an entry that is new as one without content; others keep their mark. */
@@ -502,17 +496,14 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 	struct kexec_jump_ranges *unbacked = &jump->unbacked;
 	unsigned long nr_outside = 0, pfn;
 	LIST_HEAD(outside);
-	unsigned int i, n;
+	unsigned int i;
 	int error = 0;
 
-	for (n = 0; jump->nr_backed + nr_outside < jump->nr_pages; n++) {
+	jump->pool.keep = reserve_pages();
+	while (jump->nr_backed + nr_outside < jump->nr_pages) {
 		struct list_head *last = outside.prev;
 
-		if (!(n % PTRS_PER_PTE))
-			error = check_room(jump->nr_pages - jump->nr_backed - nr_outside);
-		if (!error)
-			error = kexec_jump_take_page(&jump->pool, GFP_HIGHUSER,
-						     &outside);
+		error = kexec_jump_take_page(&jump->pool, GFP_HIGHUSER, &outside);
 		if (!error)
 			error = claim_inside(jump);
 		if (error)
@@ -541,6 +532,7 @@ int kexec_jump_back_window(struct kexec_jump *jump)
 	unbacked->nr = 0;
 	jump->nr_checked = 0;
 out:
+	jump->pool.keep = 0;
 	kexec_jump_free_pages(&outside);
 	kexec_jump_free_unusable(&jump->pool);
 	return error;
