@@ -64,6 +64,9 @@ def test_kjump(boot, variant, smp, full, tmp_path):
     g = boot(variant, smp=smp, memory=f"{memory_mb}M", blank=blank, net=False, workdir=tmp_path)
     work = at_home(g, mb=8, tmpfs_mb=16)
     there, clock = processes(g), Clock(g)
+    if not full:
+        # All file systems are frozen before, and thawed again, on bases that do so.
+        g.run("! test -e /sys/power/freeze_filesystems || echo 1 >/sys/power/freeze_filesystems").check()
     # The peer has the example's own initramfs.
     g.run("kjump load --ready --initrd=/boot/rootfs.gz", timeout=300).check()
     if full:

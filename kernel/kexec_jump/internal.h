@@ -88,6 +88,10 @@ unsigned int kexec_jump_nr_steps(void);
 const char *kexec_jump_step_name(unsigned int step);
 u64 kexec_jump_step_ns(unsigned int step, bool leaving);
 
+/* --- notify.c --- */
+int kexec_jump_watchdogs_enter(struct kexec_jump_attempt *attempt);
+void kexec_jump_watchdogs_leave(struct kexec_jump_attempt *attempt);
+
 /* --- fault.c --- */
 
 #ifdef CONFIG_KEXEC_JUMP_DEBUG

@@ -10,13 +10,11 @@
 #include "internal.h"
 
 #include <linux/delay.h>
-#include <linux/export.h>
 #include <linux/freezer.h>
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/kexec_jump_base.h>
 #include <linux/nmi.h>
-#include <linux/notifier.h>
 #include <linux/pm.h>
 #include <linux/rcupdate.h>
 #include <linux/reboot.h>
@@ -77,47 +75,6 @@ static void notifiers_leave(struct kexec_jump_attempt *attempt)
 	hibernate_release();
 }
 
-static BLOCKING_NOTIFIER_HEAD(jump_notifiers);
-
-/**
- * register_kexec_jump_notifier - be told of jumps
- * @block:	called in process context, all at work, with KEXEC_JUMP_PREPARE and,
- *		if it did not refuse, KEXEC_JUMP_DONE or KEXEC_JUMP_DEAD_PEER
- *
- * Return: 0 or -EEXIST.
- */
-int register_kexec_jump_notifier(struct notifier_block *block)
-{
-	return blocking_notifier_chain_register(&jump_notifiers, block);
-}
-EXPORT_SYMBOL_GPL(register_kexec_jump_notifier);
-
-/**
- * unregister_kexec_jump_notifier - undo register_kexec_jump_notifier()
- * @block:	registered
- *
- * Return: 0 or -ENOENT.
- */
-int unregister_kexec_jump_notifier(struct notifier_block *block)
-{
-	return blocking_notifier_chain_unregister(&jump_notifiers, block);
-}
-EXPORT_SYMBOL_GPL(unregister_kexec_jump_notifier);
-
-static int watchdogs_enter(struct kexec_jump_attempt *attempt)
-{
-	int ret = blocking_notifier_call_chain_robust(&jump_notifiers, KEXEC_JUMP_PREPARE,
-						      KEXEC_JUMP_DONE, NULL);
-
-	return notifier_to_errno(ret);
-}
-
-static void watchdogs_leave(struct kexec_jump_attempt *attempt)
-{
-	blocking_notifier_call_chain(&jump_notifiers, attempt->peer_died ?
-				     KEXEC_JUMP_DEAD_PEER : KEXEC_JUMP_DONE, NULL);
-}
-
 static int console_enter(struct kexec_jump_attempt *attempt)
 {
 	pm_prepare_console();
@@ -129,11 +86,22 @@ static void console_leave(struct kexec_jump_attempt *attempt)
 	pm_restore_console();
 }
 
-/* The peer may crash the machine: leave the disks in a good state. */
+/*
+ * The peer may crash the machine: leave the disks in a good state. What is thawed then also
+ * looks again at what it keeps of the firmware's.
+ */
 static int filesystems_enter(struct kexec_jump_attempt *attempt)
 {
-	ksys_sync_helper();
-	return 0;
+	int error = pm_sleep_fs_sync();
+
+	if (!error)
+		filesystems_freeze(filesystem_freeze_enabled);
+	return error;
+}
+
+static void filesystems_leave(struct kexec_jump_attempt *attempt)
+{
+	filesystems_thaw();
 }
 
 static int tasks_enter(struct kexec_jump_attempt *attempt)
@@ -151,6 +119,21 @@ static void tasks_leave(struct kexec_jump_attempt *attempt)
 	thaw_processes();
 }
 
+/* Drivers allocate memory for what they move away: before threads that make room are frozen. */
+static int prepare_enter(struct kexec_jump_attempt *attempt)
+{
+	int error = dpm_prepare(PMSG_FREEZE);
+
+	if (error)
+		dpm_complete(PMSG_RECOVER);
+	return error;
+}
+
+static void prepare_leave(struct kexec_jump_attempt *attempt)
+{
+	dpm_complete(attempt->message);
+}
+
 static int kthreads_enter(struct kexec_jump_attempt *attempt)
 {
 	return freeze_kernel_threads();
@@ -166,18 +149,12 @@ static void devices_leave(struct kexec_jump_attempt *attempt)
 	dpm_resume(attempt->message);
 	pm_restore_gfp_mask();
 	console_resume_all();
-	dpm_complete(attempt->message);
 }
 
 static int devices_enter(struct kexec_jump_attempt *attempt)
 {
 	int error;
 
-	error = dpm_prepare(PMSG_FREEZE);
-	if (error) {
-		dpm_complete(PMSG_RECOVER);
-		return error;
-	}
 	console_suspend_all();
 	pm_restrict_gfp_mask();
 	error = dpm_suspend(PMSG_FREEZE);
@@ -266,9 +243,11 @@ static void syscore_leave(struct kexec_jump_attempt *attempt)
 static const struct step steps[] = {
 	{ "notifiers",	  notifiers_enter,    notifiers_leave },
 	{ "console",	  console_enter,      console_leave },
-	{ "filesystems",  filesystems_enter },
+	{ "filesystems",  filesystems_enter,  filesystems_leave },
 	{ "tasks",	  tasks_enter,	      tasks_leave,	  0, true },
-	{ "watchdogs",	  watchdogs_enter,    watchdogs_leave,	  0, true },
+	{ "watchdogs",	  kexec_jump_watchdogs_enter,
+			  kexec_jump_watchdogs_leave,		  0, true },
+	{ "prepare",	  prepare_enter,      prepare_leave,	  0, true },
 	{ "memory",	  kexec_jump_memory_enter,
 			  kexec_jump_memory_leave,		  0, true },
 	{ "kthreads",	  kthreads_enter,     kthreads_leave,	  TEST_FREEZER, true },
@@ -389,8 +368,9 @@ static int walk_down(struct kexec_jump_attempt *attempt, unsigned int *entered)
 		}
 		if (error || report->test) {
 			report->step = step->name;
+			/* Nor after a test: PMSG_THAW would bring back what writes an image. */
 			if (!attempt->jumped)
-				attempt->message = report->test ? PMSG_THAW : PMSG_RECOVER;
+				attempt->message = PMSG_RECOVER;
 			break;
 		}
 	}

@@ -8,6 +8,7 @@
  *
  * The registers: Intel SDM vol. 3B, 20.2 (architectural performance monitoring),
  * 20.6.2.4 (PEBS), 18.4 (branch trace store), vol. 3C, 33.2.8 (Processor Trace);
+ * Intel Architecture Instruction Set Extensions Programming Reference (architectural PEBS);
  * AMD APM vol. 2, 13.2 (performance counters), 13.3 (instruction-based sampling).
  */
 #define pr_fmt(fmt) "kexec_jump: " fmt
@@ -20,8 +21,23 @@
 #include <asm/msr.h>
 #include <asm/perf_event.h>
 
-/* Room for 5 global ones, 32 counters with their controls, and 16 fixed ones */
-#define MAX_MSRS	(16 + 2 * 32 + 16)
+/* Room for 7 global ones, 32 counters with three controls each, as many fixed ones with two */
+#define MAX_MSRS	(16 + 4 * 32 + 3 * 32)
+
+/* CPUID: what of the counters is extended, and bit masks of them */
+#define EXTENDED_LEAF		0x23
+#define EXTENDED_COUNTERS	1
+#define EXTENDED_PEBS		4
+
+/* Architectural PEBS: the physical address of its buffer, and how full that is */
+#define PEBS_BUFFER		0x3f4
+#define PEBS_POSITION		0x3f5
+/* What reloads a counter, and what it writes there: of the first one, the next is 4 further */
+#define COUNTER_RELOAD		0x1902
+#define COUNTER_PEBS		0x1903
+#define FIXED_RELOAD		0x1982
+#define FIXED_PEBS		0x1983
+#define COUNTER_STEP		4
 
 /* IA32_PERF_CAPABILITIES: counters can be written in full, as MSR_IA32_PMC0 and on */
 #define PERF_CAP_FULL_WIDTH	BIT_ULL(13)
@@ -77,12 +93,45 @@ static u32 first_counter(void)
 	return MSR_ARCH_PERFMON_PERFCTR0;
 }
 
+/* Bit masks of the counters there are, and whether they have extended controls, and PEBS's. */
+struct counters {
+	unsigned int general, fixed;
+	bool extended, pebs;
+};
+
+static void look_for_more(struct counters *c)
+{
+	unsigned int has, general, fixed, unused;
+
+	if (boot_cpu_data.cpuid_level < EXTENDED_LEAF)
+		return;
+	cpuid_count(EXTENDED_LEAF, 0, &has, &unused, &unused, &unused);
+	if (!(has & BIT(EXTENDED_COUNTERS)))
+		return;
+	cpuid_count(EXTENDED_LEAF, EXTENDED_COUNTERS, &general, &fixed, &unused, &unused);
+	c->general |= general;
+	c->fixed |= fixed;
+	c->extended = true;
+	c->pebs = has & BIT(EXTENDED_PEBS);
+}
+
+/* One register of each of these counters. */
+static void save_and_clear_all(struct stopped_msrs *saved, unsigned int counters, u32 first,
+			       unsigned int step)
+{
+	unsigned int i;
+
+	for (i = 0; i < 32; i++)
+		if (counters & BIT(i))
+			save_and_clear(saved, first + i * step);
+}
+
 static void intel(struct stopped_msrs *saved)
 {
+	struct counters c = {};
 	union cpuid10_eax eax;
 	union cpuid10_edx edx;
-	unsigned int unused, i;
-	u32 counters;
+	unsigned int unused;
 
 	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
 		end_trace(saved);
@@ -91,22 +140,32 @@ static void intel(struct stopped_msrs *saved)
 	cpuid(10, &eax.full, &unused, &unused, &edx.full);
 	if (!eax.split.version_id)
 		return;
-	if (eax.split.version_id >= 2)
+	c.general = GENMASK_ULL(min_t(unsigned int, eax.split.num_counters, 32), 0) >> 1;
+	if (eax.split.version_id >= 2) {
+		c.fixed = GENMASK_ULL(edx.split.num_counters_fixed, 0) >> 1;
+		look_for_more(&c);
 		save_and_clear(saved, MSR_CORE_PERF_GLOBAL_CTRL);
+	}
 	if (boot_cpu_has(X86_FEATURE_DS)) {
 		save_and_clear(saved, MSR_IA32_PEBS_ENABLE);
 		save_and_clear(saved, MSR_IA32_DS_AREA);
 	}
-	for (i = 0; i < eax.split.num_counters; i++)
-		save_and_clear(saved, MSR_ARCH_PERFMON_EVENTSEL0 + i);
-	counters = first_counter();
-	for (i = 0; i < eax.split.num_counters; i++)
-		save_and_clear(saved, counters + i);
-	if (eax.split.version_id < 2)
+	if (c.extended) {
+		save_and_clear_all(saved, c.general, COUNTER_PEBS, COUNTER_STEP);
+		save_and_clear_all(saved, c.general, COUNTER_RELOAD, COUNTER_STEP);
+		save_and_clear_all(saved, c.fixed, FIXED_PEBS, COUNTER_STEP);
+		save_and_clear_all(saved, c.fixed, FIXED_RELOAD, COUNTER_STEP);
+	}
+	if (c.pebs) {
+		save_and_clear(saved, PEBS_POSITION);
+		save_and_clear(saved, PEBS_BUFFER);
+	}
+	save_and_clear_all(saved, c.general, MSR_ARCH_PERFMON_EVENTSEL0, 1);
+	save_and_clear_all(saved, c.general, first_counter(), 1);
+	if (!c.fixed)
 		return;
 	save_and_clear(saved, MSR_CORE_PERF_FIXED_CTR_CTRL);
-	for (i = 0; i < edx.split.num_counters_fixed; i++)
-		save_and_clear(saved, MSR_CORE_PERF_FIXED_CTR0 + i);
+	save_and_clear_all(saved, c.fixed, MSR_CORE_PERF_FIXED_CTR0, 1);
 }
 
 static void amd(struct stopped_msrs *saved)

@@ -107,6 +107,7 @@ static bool passed_on(const struct word *w)
 		/* There is little of it. */
 		"hugepages=", "hugepagesz=", "default_hugepagesz=", "hugetlb_cma=", "cma=",
 		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=",
+		"kho=", "kho_scratch=", "liveupdate=",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(not_for_peer); i++)

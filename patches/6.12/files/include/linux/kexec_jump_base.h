@@ -6,6 +6,7 @@
 #define LINUX_KEXEC_JUMP_BASE_H
 
 #include <linux/console.h>
+#include <linux/suspend.h>
 #include <linux/sysfs.h>
 
 /* Of alloc_contig_range(): nothing special */
@@ -15,6 +16,17 @@
 
 #define console_suspend_all	suspend_console
 #define console_resume_all	resume_console
+
+/* No file system is frozen, and nobody waits for a wakeup event meanwhile. */
+#define filesystem_freeze_enabled	false
+static inline void filesystems_freeze(bool all) {}
+static inline void filesystems_thaw(void) {}
+
+static inline int pm_sleep_fs_sync(void)
+{
+	ksys_sync_helper();
+	return 0;
+}
 
 /* What the operations of a binary attribute are given of it */
 #define kexec_jump_bin_attr	struct bin_attribute
