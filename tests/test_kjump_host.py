@@ -1519,15 +1519,27 @@ def test_programs_know_the_header():
     ("device=/dev/mapper/a\ndevice=/dev/sda1", False),
     (" device\t=  /dev/mapper/a-b \r", True), ("device=/dev/sda1\ndevice=UUID=1 \n", True), ("device=/dev/dm-1", True),
     ('device="/dev/mapper/a b"', True), ("device='UUID=1'", True)])
-def test_volume_modules(tmp_path, conf, some):
+def test_conf_modules(tmp_path, conf, some):
     """For initramfs files, as kjump itself reads its configuration."""
     if conf is not None:
         (tmp_path / "conf").write_text(conf)
     (tmp_path / "findfs").write_text('#!/bin/sh\n[ "$1" = UUID=1 ] && echo /dev/mapper/a-b\n')
     (tmp_path / "findfs").chmod(0o755)
-    p = subprocess.run(["sh", SOURCE / "initramfs/volume-modules"], capture_output=True, text=True, check=True,
-                       env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KJUMP_CONF": str(tmp_path / "conf")})
-    assert p.stderr == "" and ("dm-mod" in p.stdout.split()) == some and bool(p.stdout) == some
+
+    def asked(*words):
+        p = subprocess.run(["sh", SOURCE / "initramfs/conf-modules", *words], capture_output=True, text=True, check=True,
+                           env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KJUMP_CONF": str(tmp_path / "conf")})
+        assert p.stderr == ""
+        return p.stdout.splitlines()
+
+    before = asked()
+    assert ("dm-mod" in before) == bool(before) == some and not asked("peer")
+    with open(tmp_path / "conf", "a") as f:
+        f.write("\n modules =  bochs  virtio_gpu \n")
+    assert asked() == before and asked("peer") == ["bochs", "virtio_gpu"]
+    with open(tmp_path / "conf", "a") as f:
+        f.write("modules= \ndevice=\n")
+    assert asked() == asked("peer") == []
 
 
 def test_install_elsewhere(built, tmp_path):
@@ -1554,7 +1566,7 @@ def test_install(built, tmp_path):
                     "CFLAGS=-O1 -Werror"], check=True)
     assert (tmp_path / "usr/sbin/kjump").stat().st_mode & 0o111
     assert (tmp_path / "usr/share/man/man8/kjump.8").is_file()
-    for name in "doc/kjump/kjump.conf", "bash-completion/completions/kjump", "kjump/initramfs/init", "kjump/initramfs/volume-modules":
+    for name in "doc/kjump/kjump.conf", "bash-completion/completions/kjump", "kjump/initramfs/init", "kjump/initramfs/conf-modules":
         assert (tmp_path / "usr/share" / name).is_file()
     assert (tmp_path / "usr/sbin/kjump-boot").stat().st_mode & 0o111
     # The library for programs is whole: what is installed can be built as it is.

@@ -34,6 +34,8 @@ MEMORY, SCRATCH_MB = "2G", 1000
 DISKS = {"12": {"uefi": "nvme", "bios": "ide-hd"},
          "13": {"bios": "virtio-blk-pci", "uefi": "scsi-hd"}}
 CONTROLLERS = {"scsi-hd": ["-device", "virtio-scsi-pci"]}
+# A line of text has more; a cursor, or a logo's rest, less.
+SOME_WORDS = 10000
 # Programs that PostgreSQL's packages have in a folder of their own.
 POSTGRES = "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)"
 
@@ -162,16 +164,20 @@ def check_journal(story):
 
 
 def picture(story, name):
-    """The screen, as the machine's card shows it, without the cursor."""
-    # It may be on or off at the moment.
-    story.ask(r"printf '\033[?25l' >/dev/tty1; sleep 1")
+    """The screen, as the machine's card shows it."""
     file = story.g.dir / f"{name}.ppm"
     story.g.qmp("screendump", filename=str(file))
     return file.read_bytes()
 
 
+def picture_of_system(story, name):
+    """The same without the cursor, which is on or off at the moment."""
+    story.ask(r"printf '\033[?25l' >/dev/tty1; sleep 1")
+    return picture(story, name)
+
+
 def check_picture(story, before):
-    after = picture(story, "after")
+    after = picture_of_system(story, "after")
     logs = BUILD / "test-logs"
     logs.mkdir(exist_ok=True)
     if before != after:
@@ -186,6 +192,8 @@ def set_up(story, server):
                "and has systemctl hibernate use kjump")
     if encrypted:
         refused(story, "kjump setup --dry-run /dev/disk/by-partlabel/free", "kjump setup --unencrypted")
+    # So that the second kernel has something to say on the screen, and what with.
+    story.ask("printf '%s\\n' modules=bochs 'append=console=tty0 console=ttyS1,115200' >>/etc/kjump.conf")
     story.type("kjump setup --systemd --ready 2>/dev/null", timeout=900)
     place = story.ask("sed -n s/^device=//p /etc/kjump.conf")
     story.check("chosen", place.startswith("/dev/mapper/debian--vg-" if encrypted else "PARTUUID="), place)
@@ -229,7 +237,15 @@ def hibernate_to_off(story, server):
     began = time.monotonic()
     # It does not wait for what it has begun; its shell says something once the system is back.
     jumps = "cat /sys/kernel/kexec_jump/jumps"
-    story.g.last_words(f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done", timeout=600)
+    # Off, it still has its screen for a moment.
+    story.g.qmp("set-action", shutdown="pause")
+    story.g.send(f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done")
+    story.g.until(lambda: story.g.qmp("query-status")["status"] == "shutdown", "the machine to be off", 600)
+    last = picture(story, "last")
+    lit = len(last) - last.count(0)
+    story.check("the second kernel's words on the screen", lit > SOME_WORDS, f"{lit} bytes of it are not black")
+    story.g.qmp("quit")
+    story.g.wait()
     for line in re.findall(r"saved \d.*", story.g.log()):
         story.note(f"it says: {line}")
     story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")
@@ -398,7 +414,7 @@ def tell(release, lab_kernel):
         check_system(story)
         set_up(story, server)
         login, kept = start_work(story, network)
-        before = picture(story, "before")
+        before = picture_of_system(story, "before")
         hibernate(story, server, first)
         check_picture(story, before)
         check_resumed(story, login, kept)

@@ -38,6 +38,7 @@ static int set(struct conf *conf, const char *key, const char *value)
 		{ "command-line", &conf->command_line, false },
 		{ "device", &conf->device, true },
 		{ "kexec", &conf->kexec, true },
+		{ "modules", &conf->modules, false },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(texts); i++)

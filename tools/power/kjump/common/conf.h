@@ -12,6 +12,7 @@ struct conf {
 	char *command_line;		/* instead of this kernel's */
 	char *device;
 	char *kexec;
+	char *modules;			/* for kjump-mkinitramfs */
 	uint64_t window;		/* 0: what the peer needs */
 	uint32_t compress;		/* enum image_algorithm */
 	bool any_unguarded;		/* --ignore-unguarded */
