@@ -61,7 +61,8 @@ def debug(variant, file, then, more=()):
     assert not re.search(rf"/mnt/snap[^{n}]", mount), mount
     assert f"RELEASE: {BASE}." in system, system
     assert 'COMMAND: "kjump"' in jumped, jumped
-    assert all(re.search(rf"\b{f}\b", jumped) for f in ("kernel_kexec", "kexec_jump_execute")), jumped
+    # Not each function in between: on i386 crash goes by what looks like a return address, and misses some.
+    assert re.search(r"\bkexec_jump_\w+ at .*\bkernel_kexec at ", jumped, re.S), jumped
     return rest
 
 
