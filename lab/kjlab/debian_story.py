@@ -351,7 +351,7 @@ def refusals(story):
     esp = story.ask("findmnt -nvo SOURCE /boot/efi")
     small = story.ask(f"ls $(echo {esp} | sed 's/[0-9]*$/1/')")
     refused(story, f"kjump hibernate --dry-run {esp}", "is in use: mounted on /boot/efi")
-    refused(story, f"kjump hibernate --dry-run --force {small}", "is too small")
+    refused(story, f"kjump hibernate --dry-run --force --any-boot {small}", "is too small")
     refused(story, "kjump hibernate --dry-run /dev/sdz9", "/dev/sdz9")
     story.note("a kernel that cannot jump is installed, a newer one:")
     # What counts is what the kernel's file says of itself.
