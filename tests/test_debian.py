@@ -157,6 +157,12 @@ def test_drivers_are_modules(boot, machine):
     assert not modules()
     g.run("kjump-mkinitramfs").check()
     assert {"lib/modules/usb-storage.ko", "lib/modules/xhci-pci.ko"} <= set(modules()) and len(modules()) < 12
+    # What somebody asks for besides; if it is not there it is as before.
+    g.run("echo modules=f2fs >/etc/kjump.conf; kjump-mkinitramfs").check()
+    assert {"lib/modules/f2fs.ko", "lib/modules/usb-storage.ko"} <= set(there := modules())
+    refused = g.run("echo modules=f2fs nonesuch >/etc/kjump.conf; kjump-mkinitramfs 2>&1")
+    assert refused.rc == 1 and "nonesuch" in refused.out and "modules= in /etc/kjump.conf" in refused.out, refused
+    assert modules() == there
     # So has the one that resumes, where it has no more than the root file system needs.
     g.run("echo MODULES=dep >/etc/initramfs-tools/conf.d/dep; update-initramfs -u", timeout=600).check()
     assert {"usb-storage.ko", "xhci-pci.ko"} <= set(g.run(
