@@ -27,11 +27,6 @@ def on(boot, variant, mode, tmp_path, **kw):
     return g
 
 
-def picture(g):
-    g.qmp("screendump", filename=str(g.dir / "screen.ppm"))
-    return (g.dir / "screen.ppm").read_bytes()
-
-
 def text(g):
     """What the display's memory holds in text mode, shown or not: 80 characters a line, each with its colours."""
     words = re.findall(r"0x([0-9a-f]{4})\b", re.sub(r"^\w+:", "", g.monitor("xp/16384hx 0xb8000"), flags=re.M))
@@ -43,39 +38,34 @@ def text(g):
 def test_jumps(boot, variant, mode, tmp_path):
     """The peer uses the display as it finds it; once it is gone the picture is the one from before."""
     g = on(boot, variant, mode, tmp_path, disks=False)
-    before = picture(g)
+    before = g.picture()
     load_kernel(g, append=CONSOLE)
     for n in range(2):
         g.jump(JUMP if not n else "kjreboot", to="B")
         if not n:
             load_way_back(g)
         # Not the kernel alone.
-        shown = picture(g)
+        shown = g.picture()
         assert shown != before
         g.run("echo Here is another one >/dev/tty1; sleep 1").check()
-        assert picture(g) != shown
+        assert g.picture() != shown
         if mode == "text":
             assert "Here is another one" in text(g)
         g.jump("kjreboot", to="A")
-        assert picture(g) == before
+        assert g.picture() == before
 
 
 @pytest.mark.parametrize("mode", ["text", "uefi"])
 def test_hibernate(boot, mode, tmp_path):
     """What saves the system says so there; the machine that is switched on again shows what it showed."""
     g = on(boot, "x86_64", mode, tmp_path, blank=512)
-    before = picture(g)
-    # Off, it still has its display.
-    g.qmp("set-action", shutdown="pause")
+    before = g.picture()
     g.run(f"kjump load --append='lab.name=B lab.mount=0 {CONSOLE}'", timeout=300).check()
-    g.send(f"kjump hibernate --force {DEVICE}")
-    g.until(lambda: g.qmp("query-status")["status"] == "shutdown", "it to be off")
-    assert picture(g) != before
-    if mode == "text":
-        assert re.search(r"saved \d+", text(g)), text(g)
-    g.qmp("quit")
-    g.wait()
+    with g.seen_when_off(f"kjump hibernate --force {DEVICE}", timeout=300):
+        assert g.picture() != before
+        if mode == "text":
+            assert re.search(r"saved \d+", text(g)), text(g)
     g.check_log()
     g.close()
     g = resume(boot, g, append=f"{RESTORE} {MODES[mode][0]}")
-    assert picture(g) == before
+    assert g.picture() == before

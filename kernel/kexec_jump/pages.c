@@ -74,6 +74,21 @@ static bool is_inside(const struct kexec_jump_pool *pool, u64 addr)
 			     kexec_jump_ranges_hold(pool->window, addr, addr + 1);
 }
 
+/* Others take memory, too, and what is of no use to us is not free meanwhile. */
+static bool leaves_enough(struct kexec_jump_pool *pool)
+{
+	unsigned long available;
+
+	if (!pool->keep || ++pool->taken % PTRS_PER_PTE)
+		return true;
+	available = kexec_jump_available();
+	if (available >= pool->keep)
+		return true;
+	pr_err("given up, as others need memory, too: %lu kB are left to the kernel, %lu kB must stay free\n",
+	       available << (PAGE_SHIFT - 10), pool->keep << (PAGE_SHIFT - 10));
+	return false;
+}
+
 /**
  * kexec_jump_take_page - allocate one page and sort it
  * @pool:	one in the window goes to its list @inside, one that is of no use
@@ -94,13 +109,8 @@ int kexec_jump_take_page(struct kexec_jump_pool *pool, gfp_t gfp,
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	cond_resched();
-	/* Others take memory, too, and what is of no use to us is not free meanwhile. */
-	if (pool->keep && !(++pool->taken % PTRS_PER_PTE) && kexec_jump_available() < pool->keep) {
-		pr_err("given up, as others need memory, too: %lu kB are left to the kernel, %lu kB must stay free\n",
-		       kexec_jump_available() << (PAGE_SHIFT - 10),
-		       pool->keep << (PAGE_SHIFT - 10));
+	if (!leaves_enough(pool))
 		return -ENOMEM;
-	}
 	page = alloc_page(gfp | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!page)
 		return -ENOMEM;

@@ -304,8 +304,7 @@ int kexec_jump_check_window(struct kexec_jump *jump)
 {
 	const struct kexec_jump_ranges *unbacked = &jump->unbacked;
 	unsigned long needed = jump->nr_pages - jump->nr_backed;
-	unsigned long available = kexec_jump_available();
-	unsigned long reserve = reserve_pages();
+	unsigned long available, reserve;
 	unsigned int i;
 	int error;
 
@@ -329,7 +328,11 @@ int kexec_jump_check_window(struct kexec_jump *jump)
 	}
 	jump->nr_checked = unbacked->nr;
 
-	if (!needed || needed + reserve <= available)
+	if (!needed)
+		return 0;
+	available = kexec_jump_available();
+	reserve = reserve_pages();
+	if (needed + reserve <= available)
 		return 0;
 	pr_err("window of %lu MB does not fit: %lu MB of memory are available to the kernel, %lu MB must stay free; choose a smaller --mem-max\n",
 	       needed >> (20 - PAGE_SHIFT), available >> (20 - PAGE_SHIFT),

@@ -163,21 +163,14 @@ def check_journal(story):
     story.check("errors in the journal", not errors, f"{len(errors)}" + (f", {errors[-1]}" if errors else ""))
 
 
-def picture(story, name):
-    """The screen, as the machine's card shows it."""
-    file = story.g.dir / f"{name}.ppm"
-    story.g.qmp("screendump", filename=str(file))
-    return file.read_bytes()
-
-
-def picture_of_system(story, name):
-    """The same without the cursor, which is on or off at the moment."""
+def picture(story):
+    """The system's screen, without the cursor, which may be on or off at the moment."""
     story.ask(r"printf '\033[?25l' >/dev/tty1; sleep 1")
-    return picture(story, name)
+    return story.g.picture()
 
 
 def check_picture(story, before):
-    after = picture_of_system(story, "after")
+    after = picture(story)
     logs = BUILD / "test-logs"
     logs.mkdir(exist_ok=True)
     if before != after:
@@ -238,15 +231,11 @@ def hibernate_to_off(story, server):
     began = time.monotonic()
     # It does not wait for what it has begun; its shell says something once the system is back.
     jumps = "cat /sys/kernel/kexec_jump/jumps"
-    # Off, it still has its screen for a moment.
-    story.g.qmp("set-action", shutdown="pause")
-    story.g.send(f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done")
-    story.g.until(lambda: story.g.qmp("query-status")["status"] == "shutdown", "the machine to be off", 600)
-    last = picture(story, "last")
+    command = f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done"
+    with story.g.seen_when_off(command, timeout=600):
+        last = story.g.picture()
     lit = len(last) - last.count(0)
     story.check("the second kernel's words on the screen", lit > SOME_WORDS, f"{lit} bytes of it are not black")
-    story.g.qmp("quit")
-    story.g.wait()
     for line in re.findall(r"saved \d.*", story.g.log()):
         story.note(f"it says: {line}")
     story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")
@@ -415,7 +404,7 @@ def tell(release, lab_kernel):
         check_system(story)
         set_up(story, server)
         login, kept = start_work(story, network)
-        before = picture_of_system(story, "before")
+        before = picture(story)
         hibernate(story, server, first)
         check_picture(story, before)
         check_resumed(story, login, kept)

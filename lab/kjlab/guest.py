@@ -349,6 +349,23 @@ class Guest:
         if rc:
             raise GuestError(self._story(self._why_ended()))
 
+    @contextlib.contextmanager
+    def seen_when_off(self, cmd, timeout=RUN_TIMEOUT):
+        """Type a command that ends with the machine off. Its screen can be looked at until this is left."""
+        self.qmp("set-action", shutdown="pause")
+        self.send(cmd)
+
+        def is_off():
+            with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF, OSError):
+                self.shell.expect(PROMPT, timeout=0)
+                raise GuestError(f"{cmd!r} came back:\n{self.shell.before.decode(errors='replace')}")
+            return self.qmp("query-status")["status"] == "shutdown"
+
+        self.until(is_off, "the machine to be off", timeout)
+        yield
+        self.qmp("quit")
+        self.wait()
+
     def save_state(self, path):
         """Write the machine's state, but for the disks, and end QEMU."""
         self._write_state(path)
@@ -530,6 +547,12 @@ class Guest:
     def monitor(self, line):
         """A command of QEMU's human monitor: nmi, info registers, xp/4wx 0x1000 ..."""
         return self.qmp("human-monitor-command", **{"command-line": line})
+
+    def picture(self):
+        """The screen, as the machine's card shows it: a file in PPM format."""
+        file = self.dir / "screen.ppm"
+        self.qmp("screendump", filename=str(file))
+        return file.read_bytes()
 
     def _story(self, headline):
         tail = "\n".join(self.log().splitlines()[-25:])

@@ -171,7 +171,7 @@ static void intel(struct stopped_msrs *saved)
 static void amd(struct stopped_msrs *saved)
 {
 	bool extended = boot_cpu_has(X86_FEATURE_PERFCTR_CORE);
-	unsigned int i, nr = extended ? AMD64_NUM_COUNTERS_CORE : AMD64_NUM_COUNTERS;
+	u32 counters = GENMASK((extended ? AMD64_NUM_COUNTERS_CORE : AMD64_NUM_COUNTERS) - 1, 0);
 	u32 control = extended ? MSR_F15H_PERF_CTL : MSR_K7_EVNTSEL0;
 	u32 counter = extended ? MSR_F15H_PERF_CTR : MSR_K7_PERFCTR0;
 	unsigned int step = extended ? 2 : 1;
@@ -182,10 +182,8 @@ static void amd(struct stopped_msrs *saved)
 		save_and_clear(saved, MSR_AMD64_IBSFETCHCTL);
 		save_and_clear(saved, MSR_AMD64_IBSOPCTL);
 	}
-	for (i = 0; i < nr; i++)
-		save_and_clear(saved, control + i * step);
-	for (i = 0; i < nr; i++)
-		save_and_clear(saved, counter + i * step);
+	save_and_clear_all(saved, counters, control, step);
+	save_and_clear_all(saved, counters, counter, step);
 }
 
 static void stop_counters(struct stopped_msrs *saved)
