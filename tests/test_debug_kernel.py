@@ -103,9 +103,10 @@ def test_in_a_row(debug, tmp_path):
 def test_image(debug, boot, tmp_path):
     """A snapshot; then it is hibernated, and resumed."""
     g = debug(blank=640, workdir=tmp_path)
-    work = Work(g, mb=8, tmpfs_mb=8)
     window = (DEBUG_PEER["mem_max"] + 1) // MB
+    # What is at work would be at work for as long as that takes.
     g.run(f"kjump load --ready --append='lab.name=B lab.mount=0' --window={window}M", timeout=600).check()
+    work = Work(g, mb=8, tmpfs_mb=8)
     # Once it is back all that is left to do is to copy a file, which takes ten minutes here.
     g.run(f"kjump snapshot --via={DEVICE} /tmp/dump & until [ $(cat /sys/kernel/kexec_jump/jumps) = 2 ]; do usleep 100000; done; "
           "kill $!; wait; rm -f /tmp/dump*", timeout=600).check()

@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from jumps import BOTH, SEED, at_work, check_free, free_kb, jump_back_entry, load_ret, load_way_back, reboot, sysfs, to_peer
+from jumps import (BOTH, JUMP, SEED, at_work, check_free, free_kb, jump_back_entry, load_kernel, load_ret, load_way_back,
+                   reboot, sysfs)
 from kjlab.guest import TROUBLE
 
 CALLS = int(os.environ.get("KJ_FUZZ_CALLS", 2500))
@@ -69,8 +70,9 @@ def test_peer(boot, variant, record_property):
 
 def fuzz_peer(g, record_property, calls=CALLS // 2, **peer):
     """In a peer, which finds another jump page each time it looks."""
+    load_kernel(g, **peer)
     with at_work(g) as work:
-        to_peer(g, **peer)
+        g.jump(JUMP, to="B")
         entry = jump_back_entry(g)
         f = Fuzzer(g, record_property, f"-e {entry:#x}")
         f.run(calls)

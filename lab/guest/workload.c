@@ -62,6 +62,20 @@ static void nap(long ms)
 	nanosleep(&t, NULL);
 }
 
+/*
+ * After what has begun at @began_ms: rest three times as long as it took, and at least
+ * @least_ms. Something is at work at each moment, and others of the machine's get on, too.
+ */
+static void rest(uint64_t began_ms, long least_ms)
+{
+	long ms = 3 * (now_ms(CLOCK_MONOTONIC) - began_ms);
+
+	/* What took long was away itself. */
+	if (ms > 400)
+		ms = 400;
+	nap(ms > least_ms ? ms : least_ms);
+}
+
 static uint64_t next_random(uint64_t *x)
 {
 	*x ^= *x << 13;
@@ -115,6 +129,8 @@ static void check_memory(volatile struct worker *w, size_t mb)
 	for (i = 0; i < words; i++)
 		buf[i] = next_random(&x);
 	while (!st->stop) {
+		uint64_t began = now_ms(CLOCK_MONOTONIC);
+
 		for (i = 0, x = seed; i < words; i++) {
 			if (buf[i] == next_random(&x))
 				continue;
@@ -122,7 +138,7 @@ static void check_memory(volatile struct worker *w, size_t mb)
 			break;
 		}
 		w->rounds++;
-		nap(20);
+		rest(began, 20);
 	}
 }
 
@@ -161,12 +177,13 @@ static void use_disk(volatile struct worker *w, const char *dir)
 
 	snprintf(file, sizeof(file), "%s/workload.%d", dir, getpid());
 	while (!st->stop) {
+		uint64_t began = now_ms(CLOCK_MONOTONIC);
 		const char *bad = disk_round(file, 1 + w->rounds);
 
 		if (bad)
 			error(w, bad, errno);
 		w->rounds++;
-		nap(bad ? 100 : 5);
+		rest(began, bad ? 100 : 5);
 	}
 	unlink(file);
 }
