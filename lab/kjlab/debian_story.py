@@ -34,7 +34,7 @@ MEMORY, SCRATCH_MB = "2G", 1000
 DISKS = {"12": {"uefi": "nvme", "bios": "ide-hd"},
          "13": {"bios": "virtio-blk-pci", "uefi": "scsi-hd"}}
 CONTROLLERS = {"scsi-hd": ["-device", "virtio-scsi-pci"]}
-# A line of text has more; a cursor, or a logo's rest, less.
+# Bytes of a screen's picture that some lines of text take at least; a cursor takes less.
 SOME_WORDS = 10000
 # Programs that PostgreSQL's packages have in a folder of their own.
 POSTGRES = "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)"
@@ -225,6 +225,15 @@ def started(story):
     return story.ask("for p in $(pgrep -x pgbench) $(pgrep -ox postgres); do cut -d' ' -f22 /proc/$p/stat; done")
 
 
+def written(picture, before):
+    """How many bytes of a picture are neither black nor as before."""
+    if len(picture) != len(before):     # another mode
+        before = bytes(len(picture))
+    new = int.from_bytes(picture.translate(b"\0" + b"\xff" * 255), "big") & \
+        (int.from_bytes(picture, "big") ^ int.from_bytes(before, "big"))
+    return len(picture) - new.to_bytes(len(picture), "big").count(0)
+
+
 def hibernate_to_off(story, server):
     story.tell("systemctl hibernate: a second kernel saves it, and switches the machine off")
     print("          kernel-A# systemctl hibernate", flush=True)
@@ -232,10 +241,16 @@ def hibernate_to_off(story, server):
     # It does not wait for what it has begun; its shell says something once the system is back.
     jumps = "cat /sys/kernel/kexec_jump/jumps"
     command = f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done"
-    with story.g.seen_when_off(command, timeout=600):
-        last = story.g.picture()
-    lit = len(last) - last.count(0)
-    story.check("the second kernel's words on the screen", lit > SOME_WORDS, f"{lit} bytes of it are not black")
+    before, most = picture(story), 0
+
+    def look():
+        nonlocal most
+        most = max(most, written(story.g.picture(), before))
+        time.sleep(0.2)
+
+    with story.g.seen_when_off(command, timeout=600, look=look):
+        look()
+    story.check("the second kernel's words on the screen", most > SOME_WORDS, f"{most} bytes of it are new and not black")
     for line in re.findall(r"saved \d.*", story.g.log()):
         story.note(f"it says: {line}")
     story.check("kernel logs", not story.g.trouble(), "; ".join(story.g.trouble()[:1]) or "no BUG, WARNING or I/O error")

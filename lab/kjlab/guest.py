@@ -350,8 +350,11 @@ class Guest:
             raise GuestError(self._story(self._why_ended()))
 
     @contextlib.contextmanager
-    def seen_when_off(self, cmd, timeout=RUN_TIMEOUT):
-        """Type a command that ends with the machine off. Its screen can be looked at until this is left."""
+    def seen_when_off(self, cmd, timeout=RUN_TIMEOUT, look=None):
+        """Type a command that ends with the machine off. Its screen can be looked at until this is left.
+
+        look() is called several times a second until it is off: a display's own driver darkens it then.
+        """
         self.qmp("set-action", shutdown="pause")
         self.send(cmd)
 
@@ -359,6 +362,8 @@ class Guest:
             with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF, OSError):
                 self.shell.expect(PROMPT, timeout=0)
                 raise GuestError(f"{cmd!r} came back:\n{self.shell.before.decode(errors='replace')}")
+            if look:
+                look()
             return self.qmp("query-status")["status"] == "shutdown"
 
         self.until(is_off, "the machine to be off", timeout)
