@@ -73,6 +73,7 @@ def fuzz_peer(g, record_property, calls=CALLS // 2, **peer):
     load_kernel(g, **peer)
     with at_work(g) as work:
         g.jump(JUMP, to="B")
+        load_way_back(g)
         entry = jump_back_entry(g)
         f = Fuzzer(g, record_property, f"-e {entry:#x}")
         f.run(calls)

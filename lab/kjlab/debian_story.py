@@ -235,13 +235,14 @@ def written(picture, before):
 
 
 def hibernate_to_off(story, server):
+    """Returns the system's picture before."""
+    before, most = picture(story), 0
     story.tell("systemctl hibernate: a second kernel saves it, and switches the machine off")
     print("          kernel-A# systemctl hibernate", flush=True)
     began = time.monotonic()
     # It does not wait for what it has begun; its shell says something once the system is back.
     jumps = "cat /sys/kernel/kexec_jump/jumps"
     command = f"was=$({jumps}); systemctl hibernate && while [ $({jumps}) = $was ]; do sleep 0.2; done"
-    before, most = picture(story), 0
 
     def look():
         nonlocal most
@@ -260,12 +261,13 @@ def hibernate_to_off(story, server):
         # Nor the program, in which these letters are, too.
         seen = [d.name for d in server.disks if subprocess.run(["grep", "-qa", "KJUMPIMG", d]).returncode == 0]
         story.check("who has the disks alone does not see it", not seen, f"an image on {', '.join(seen) or 'none of them'}")
+    return before
 
 
 def hibernate(story, server, firmware):
-    """systemctl hibernate, and on again; the seconds each took."""
+    """systemctl hibernate, and on again; the seconds each took. Returns the system's picture before."""
     before = firmware == "uefi" and set_variable(story, "KjumpBefore")
-    hibernate_to_off(story, server)
+    shown = hibernate_to_off(story, server)
     story.tell(f"switched on again: {firmware}, GRUB, the initramfs")
     began = time.monotonic()
     # Its shell goes on where it was.
@@ -275,6 +277,7 @@ def hibernate(story, server, firmware):
         after = set_variable(story, "KjumpAfter")
         story.check("the firmware's variables", before.items() <= after.items() and len(after) == len(before) + 1,
                     f"{len(before)} as before, and one more can be written")
+    return shown
 
 
 def set_variable(story, name):
@@ -419,9 +422,7 @@ def tell(release, lab_kernel):
         check_system(story)
         set_up(story, server)
         login, kept = start_work(story, network)
-        before = picture(story)
-        hibernate(story, server, first)
-        check_picture(story, before)
+        check_picture(story, hibernate(story, server, first))
         check_resumed(story, login, kept)
         snapshot(story)
         login.close()
