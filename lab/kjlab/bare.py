@@ -2,8 +2,8 @@
 """A bare Debian 12, to see that the lab's commands need nothing else: its root, entered with chroot.
 
 What a new installation has: the essential packages and apt, one line of
-sources (the release's main archive), no package lists. It is made once, kept as
-build/bare/root.tar, and unpacked for each use. Without being root, that is done
+sources (the release's main archive), no package lists. It is made once, kept in
+the user's cache folder, and unpacked for each use. Without being root, that is done
 in a user namespace (unshare). In a chroot nothing can be mounted that would not
 be seen outside as well: there it gets devices of its own, and no /proc.
 """
@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 from . import packages, tree
-from .util import DEFAULT_BASE, ROOT, SHARED, Stamp, digest, lock, run, say
+from .util import CACHE, DEFAULT_BASE, ROOT, SHARED, Stamp, digest, lock, run, say
 
 SUITE = "bookworm"
 # sudo is what a user who has it has; all others do without.
@@ -49,26 +49,21 @@ def apt_settings():
         ("Acquire::http", "Acquire::https", "Acquire::Check-")))
 
 
-def install(made, variant, include, suite=SUITE):
-    """Have a Debian with these packages in the archive `made`: mmdebstrap's variant, and more. Under the caller's lock."""
-    home, mirror = made.parent, packages.Apt(packages.host_arch()).mirror()
-    stamp, key = Stamp(home / f".lab-{made.stem}"), digest(mirror, suite, variant, *include)
-    if made.is_file() and stamp.fresh(key):
-        return
-    say(f"installing Debian ({suite}, {variant}) in build/{home.name} (some minutes)")
-    home.mkdir(parents=True, exist_ok=True)
-    stamp.clear()
-    (home / "apt.conf").write_text(apt_settings())
-    run("mmdebstrap", "--quiet", f"--variant={variant}", f"--include={','.join(include)}",
-        f"--aptopt={home / 'apt.conf'}", suite, made, mirror, log=home / "mmdebstrap.log")
-    stamp.set(key)
-
-
-def archive():
-    """build/bare/root.tar."""
-    made = SHARED / "bare/root.tar"
-    with lock("bare", SHARED):
-        install(made, "minbase", MORE)
+def installed(name, variant, include, suite=SUITE):
+    """An archive of a Debian with these packages: mmdebstrap's variant, and more. Made once for all checkouts."""
+    made, mirror = CACHE / f"{name}.tar", packages.Apt(packages.host_arch()).mirror()
+    stamp, key = Stamp(CACHE / f".lab-{name}"), digest(mirror, suite, variant, *include)
+    with lock(name, CACHE):
+        if not made.is_file() or not stamp.fresh(key):
+            say(f"installing Debian ({suite}, {variant}) in {made} (some minutes)")
+            stamp.clear()
+            settings, part = CACHE / f"{name}.apt.conf", CACHE / f"{name}.part.tar"
+            settings.write_text(apt_settings())
+            run("mmdebstrap", "--quiet", f"--variant={variant}", f"--include={','.join(include)}",
+                f"--aptopt={settings}", suite, part, mirror, log=CACHE / f"{name}.log")
+            # Somebody may be reading the old one.
+            part.rename(made)
+            stamp.set(key)
     return made
 
 
@@ -90,7 +85,8 @@ class Machine:
     """
 
     def __init__(self, have_source=False):
-        packed = archive()
+        packed = installed("bare", "minbase", MORE)
+        ARCHIVES.mkdir(parents=True, exist_ok=True)
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="bare-", dir=SHARED))
         self.root = self.home / "root"
         self.root.mkdir()
@@ -110,7 +106,6 @@ class Machine:
         # It need not survive this host's power cuts.
         setup.append(f"echo force-unsafe-io >{self.root}/etc/dpkg/dpkg.cfg.d/unsafe-io")
         # What another one has downloaded.
-        ARCHIVES.mkdir(parents=True, exist_ok=True)
         setup.append(f"find {ARCHIVES} -name '*.deb' -exec ln -t {cache} {{}} +")
         if have_source:
             source = packages.source_deb(f"linux-source-{DEFAULT_BASE}")

@@ -113,8 +113,8 @@ def make(home, suite, include, debs, inside, image, booted, disks=None):
     key = digest(*debs, *(programs[p] for p in PROGRAMS), SHELL, text, *include, *booted, str(disks))
     if all(each.is_file() for each in made) and stamp.fresh(key):
         return made
-    base = home / "base.tar"
-    bare.install(base, "important", include, suite)
+    base = bare.installed(f"{suite}-{'server' if disks else 'small'}", "important", include, suite)
+    home.mkdir(parents=True, exist_ok=True)
     stamp.clear()
     for old in (*home.glob("*.deb"), *home.glob("*.img")):
         old.unlink()

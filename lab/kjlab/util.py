@@ -13,6 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAB = ROOT / "lab"
 # What every base needs, downloads above all; what is built of one is in BUILD (below).
 SHARED = pathlib.Path(os.environ.get("KJ_BUILD", ROOT / "build")).resolve()
+# What takes long to download or make, and is the same for every checkout, is kept where ccache keeps what it has.
+CACHE = (pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "kexec-jump"
+         if os.access(pathlib.Path.home(), os.W_OK) else SHARED / "cache")
 DEFAULT_BASE = "6.12"
 COMPILERS = ("gcc", "clang")
 VARIANTS = ("x86_64", "i386")
