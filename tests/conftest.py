@@ -38,6 +38,7 @@ LONG = {"test_set_up_used_and_purged": 250, "test_image": 200, "test_leaks": 150
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "essential: a main story, to be tried on every base (-m essential)")
+    config.addinivalue_line("markers", "everywhere: of those, what every check tries on the other bases, too")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -49,6 +49,7 @@ class Faulty:
             assert sysfs(self.g, "last") == "ok"
 
 
+@pytest.mark.everywhere
 def test_exceptions(boot, machine, tmp_path):
     f, variant = Faulty(boot, machine, tmp_path), machine.variant
     with at_work(f.g) as work:

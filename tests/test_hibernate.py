@@ -53,7 +53,8 @@ def test_stock_tools(boot, variant, tmp_path):
 
 
 @pytest.mark.essential
-@pytest.mark.parametrize("smp, full", [(1, False), (4, True)], ids=["little", "90-percent"])
+@pytest.mark.parametrize("smp, full", [pytest.param(1, False, id="little", marks=pytest.mark.everywhere),
+                                       pytest.param(4, True, id="90-percent")])
 def test_kjump(boot, variant, smp, full, tmp_path):
     """The same with one command, whatever memory holds."""
     # On x86_64 little of much, and with a hole below 4 GB; on i386 much, and above the direct mapping.

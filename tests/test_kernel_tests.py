@@ -15,7 +15,7 @@ from jumps import dmesg, sysfs
 
 KUNIT = ROOT / "kernel/kexec_jump/tests/kexec_jump_test.c"
 SELFTEST = "test_kexec_jump"
-pytestmark = pytest.mark.essential
+pytestmark = [pytest.mark.essential, pytest.mark.everywhere]
 
 
 def results(text):

@@ -227,6 +227,18 @@ def test_newest_base():
     assert told.strip() == str(util.SHARED / newest)
 
 
+def test_other_bases():
+    """What a whole check tries on them: each story, on both architectures."""
+    others = subprocess.run([LAB / "lab", "other-bases"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    assert util.BASE not in others and set(others) < set(tree.known_bases())
+    said = subprocess.run(["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q",
+                           "-m", "everywhere", "-k", "not small"], cwd=LAB.parent, stdout=subprocess.PIPE, text=True).stdout
+    stories = set(re.findall(r"::(\w+(?:\[[\w-]+\])?)$", said, re.M))
+    each = "round_trips[%s-2]", "kjump[%s-little]", "snapshots[%s]", "many_calls[%s]", "exceptions[%s]", \
+        "peer_panics[%s-4-3]", "selftest[%s]", "kunit[%s]"
+    assert stories >= {"test_" + name % v for name in each for v in util.VARIANTS} | {"test_mainline_selftest"}
+
+
 def test_patch_that_does_not_apply(tmp_path):
     p = tmp_path / "0001-x.patch"
     p.write_text("Subject: [PATCH] x\n\nWhy.\n---\n"

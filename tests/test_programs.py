@@ -81,6 +81,7 @@ def test_program_that_leaves_a_mess(caller):
             work.check()
 
 
+@pytest.mark.everywhere
 def test_many_calls(caller):
     c = caller(disks=False, net=False)
     cpus, work = c.g.run("nproc").out, Work(c.g, disks=False)

@@ -70,7 +70,7 @@ def round_trips(g, trips, cpus, in_the_way_mb=0, **loading):
 
 
 @pytest.mark.essential
-@pytest.mark.parametrize("smp", TRIPS)
+@pytest.mark.parametrize("smp", [pytest.param(smp, marks=[pytest.mark.everywhere] * (smp == 2)) for smp in TRIPS])
 def test_round_trips(boot, variant, smp, record_property):
     trips = TRIPS[smp] if variant == "x86_64" or BOTH else TRIPS[smp] // 2
     round_trips(boot(variant, smp=smp), trips, smp)

@@ -129,6 +129,7 @@ def check_with_drgn(file, vmlinux, then):
 
 
 @pytest.mark.essential
+@pytest.mark.everywhere
 def test_snapshots(boot, variant, tmp_path):
     """Three in a row, with changes in between, while the system works; the last with memory full."""
     disk = make_disk(tmp_path, "ahci", 1024)

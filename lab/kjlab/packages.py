@@ -216,6 +216,11 @@ def source_deb(name):
                    f"mirror have {name}; LINUX_SRC=FILE takes a tarball or tree you have")
 
 
+def is_there(name):
+    """Whether source_deb() would find this one."""
+    return any((SHARED / "dl").glob(f"{name}_*_all.deb")) or any(sources(name))
+
+
 def library_depends(deb):
     """Library packages a package depends on (first alternative)."""
     fields = run("dpkg-deb", "-f", deb, "Depends", "Pre-Depends")

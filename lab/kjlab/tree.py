@@ -113,6 +113,16 @@ def known_bases():
     return sorted(found | {DEFAULT_BASE}, key=number)
 
 
+def other_bases():
+    """Those of them that are not the one at work, and of which there is a source."""
+    for base in known_bases():
+        if base != BASE:
+            if packages.is_there(f"linux-source-{base}"):
+                yield base
+            else:
+                say(f"the series is for {base}, too, but nobody offers its source any more: not tried")
+
+
 def base_folder(base=BASE):
     """What is special to a base; to the last known one before it, if it is not known itself."""
     before = [b for b in known_bases() if number(b) <= number(base)] or known_bases()[:1]
