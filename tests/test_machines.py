@@ -5,7 +5,7 @@ import re
 import pytest
 
 from images import hibernate, resume
-from jumps import Work, load_kernel, load_way_back
+from jumps import Work, at_work, load_kernel, load_way_back
 from kjlab.guest import Guest
 
 TARGET = "/dev/nvme0n1"
@@ -39,6 +39,23 @@ def check_found(g, found):
     log = g.run("dmesg").out
     for line in found:
         assert re.search(line, log), line
+
+
+def test_peer_that_uses_x2apic(boot, tmp_path):
+    """This kernel was told not to, and finds its interrupt controller as it knows it."""
+    kw, args, found = MACHINES["iommu"]
+    g = boot("x86_64", memory="512M", workdir=tmp_path, qemu_args=args, **kw | {"append": f"{kw['append']} nox2apic"})
+    with at_work(g) as work:
+        load_kernel(g, append=kw["append"])
+        for n in range(2):
+            g.jump("kjreboot", to="B")
+            if not n:
+                check_found(g, found)
+                load_way_back(g)
+            g.jump("kjreboot", to="A")
+            work.check()
+            for cpu in 0, 1:
+                g.run(f"taskset {1 << cpu} usleep 20000").check()
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from images import hibernate, resume
-from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_ret, load_way_back, ranges, reboot, result_of, sysfs
+from jumps import JUMP, MB, at_work, dmesg, load_kernel, load_ret, load_way_back, ranges, reboot, result_of, sysfs, to_peer
+from test_load_calls import FIRST, LAST
 
 # Blocks of memory that come and go, on x86_64.
 BLOCK = 128 * MB
@@ -111,6 +112,48 @@ def test_memory_added(boot, variant):
     # A program needs to know nothing.
     assert result_of(load(g)) == 0 and reboot(g) == [0]
     load_kernel(g)
+    g.jump(JUMP, to="B")
+    load_way_back(g)
+    g.jump(JUMP, to="A")
+    assert sysfs(g, "last") == "ok"
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_memory_comes_back(boot, variant):
+    """That is none which was added: a peer that waits knows of it."""
+    g = boot(variant, smp=2, memory="640M", disks=False, net=False, append="kernelcore=256M nokaslr")
+    to_peer(g)
+    g.jump(JUMP, to="A")
+    block = f"{MEMORY}/memory{AT // BLOCK}/state"
+    for _ in range(2):
+        g.run(f"until echo offline >{block}; do usleep 100000; done 2>/dev/null; echo online >{block}").check()
+        g.jump(JUMP, to="B")
+        g.jump(JUMP, to="A")
+        assert sysfs(g, "last") == "ok"
+    # Who is loaded while it is away does not.
+    g.run(f"kexec -u; until echo offline >{block}; do usleep 100000; done 2>/dev/null").check()
+    load_kernel(g)
+    g.run(f"echo online >{block}").check()
+    assert reboot(g) == [errno.ESTALE]
+
+
+@pytest.mark.parametrize("variant", ["x86_64"])
+def test_module_goes_between_two_calls(boot, variant, tmp_path):
+    """Of one load: it fails, and nothing of it troubles a jump to another peer."""
+    at = 4 << 30
+    g = boot(variant, smp=2, disks=False, net=False, memory=f"{4 * BLOCK >> 20}M,slots=2,maxmem=2G",
+             append="memhp_default_state=online_movable", qemu_args=["-object", f"memory-backend-ram,id=module,size={BLOCK}"])
+    g.qmp("device_add", driver="pc-dimm", id="dimm", memdev="module", addr=at)
+    g.run(f"until grep -q '^100000000-.*System RAM' /proc/iomem && grep -q online {MEMORY}/memory{at // BLOCK}/state; do usleep 100000; done").check()
+    load_kernel(g)
+    g.run(r"printf '\303' >/tmp/ret; "
+          f"printf 'load {FIRST:#x} 0 {at:#x}:{4 * MB}:/tmp/ret\\nsay WAITING\\nwait /tmp/go\\nload {LAST:#x} {at:#x} {at + 4 * MB:#x}:{MB}\\n' >/tmp/calls; "
+          "(kcalls </tmp/calls >/tmp/out 2>&1 &); until grep -q WAITING /tmp/out; do usleep 50000; done").check()
+    assert "errno" not in g.run("cat /tmp/out").out
+    g.qmp("device_del", id="dimm")
+    g.run("until ! grep -q '^100000000-.*System RAM' /proc/iomem; do usleep 100000; done").check()
+    g.run("touch /tmp/go; while pidof kcalls >/dev/null; do usleep 50000; done").check()
+    assert result_of(g.run("tail -n 1 /tmp/out").out) == errno.EADDRNOTAVAIL
     g.jump(JUMP, to="B")
     load_way_back(g)
     g.jump(JUMP, to="A")

@@ -50,7 +50,7 @@ struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned long flags,
 				 unsigned long nr_segments);
 void kexec_jump_tidy_places(void);
 struct kimage *kexec_jump_meant(struct kimage *unnamed);
-bool kexec_jump_would_run(struct kimage **unnamed);
+int kexec_jump_would_run(struct kimage **unnamed);
 void kexec_jump_panic(const char *message);
 bool kexec_jump_may_crash(void);
 bool kexec_jump_may_add_memory(u64 start, u64 size);
@@ -72,7 +72,7 @@ static inline struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned
 
 static inline void kexec_jump_tidy_places(void) { }
 static inline struct kimage *kexec_jump_meant(struct kimage *unnamed) { return unnamed; }
-static inline bool kexec_jump_would_run(struct kimage **unnamed) { return *unnamed; }
+static inline int kexec_jump_would_run(struct kimage **unnamed) { return *unnamed; }
 static inline void kexec_jump_panic(const char *message) { }
 static inline bool kexec_jump_may_crash(void) { return kexec_jump_in_progress(); }
 static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }

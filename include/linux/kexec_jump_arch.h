@@ -72,6 +72,8 @@ struct kexec_jump_list {
  * @may_look:	what was loaded is a kernel, which may look at this one's memory
  * @no_devices:	a program that uses none is called, while they stay at work
  * @memory_added: how often memory had been added when loading began
+ * @memory_back: how often some had come back that had gone offline
+ * @memory_gone: pages that were offline then
  * @held:	nobody jumps until this is taken back, see kexec_jump_hold()
  * @page:	the jump page
  * @window:	memory that is exchanged at the jump, sorted, disjoint
@@ -97,7 +99,7 @@ struct kexec_jump {
 	bool from_image;
 	bool may_look;
 	bool no_devices;
-	int memory_added;
+	unsigned long memory_added, memory_back, memory_gone;
 	bool held;
 	struct page *page;
 	struct kexec_jump_ranges window;

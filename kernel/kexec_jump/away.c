@@ -26,13 +26,14 @@ static int check_memory(struct kexec_jump *jump)
  * @image:	what is loaded
  *
  * Return: 0, or with a message the errors of kexec_jump_check_entry(), of
- * kexec_jump_check_call() and of kexec_jump_recheck_window(), or -ESTALE if it does
- * not know all of this kernel's memory.
+ * kexec_jump_check_ranges(), of kexec_jump_check_call() and of
+ * kexec_jump_recheck_window(), or -ESTALE if it does not know all of this kernel's
+ * memory.
  */
 int kexec_jump_check_target(struct kimage *image)
 {
 	return check_memory(image->jump) ?: kexec_jump_check_entry(image->jump) ?:
-	       kexec_jump_check_call(image->jump);
+	       kexec_jump_check_ranges(image->jump) ?: kexec_jump_check_call(image->jump);
 }
 
 static bool anybody_may_look(void)

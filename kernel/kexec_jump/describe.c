@@ -360,16 +360,20 @@ static void leave_out(struct kexec_jump *jump)
 	unsigned int i;
 	void *pfn;
 
+	/* An image whose memory is gone is refused when it is jumped to; this is for others. */
 	xa_for_each(&jump->backs, backup, pfn)
-		__assign_bit(backup, d->bitmap, test_bit(xa_to_value(pfn), d->bitmap));
+		if (xa_to_value(pfn) < d->nr_pfns)
+			__assign_bit(backup, d->bitmap, test_bit(xa_to_value(pfn), d->bitmap));
 	for (i = 0; i < jump->window.nr; i++) {
-		unsigned long start = PFN_DOWN(jump->window.range[i].start);
+		unsigned long start = min(PFN_DOWN(jump->window.range[i].start), d->nr_pfns);
+		unsigned long end = min(PFN_DOWN(jump->window.range[i].end), d->nr_pfns);
 
-		bitmap_clear(d->bitmap, start, PFN_DOWN(jump->window.range[i].end) - start);
+		bitmap_clear(d->bitmap, start, end - start);
 	}
 	xa_for_each(&jump->backs, backup, pfn)
-		__assign_bit(xa_to_value(pfn), d->bitmap,
-			     __test_and_clear_bit(backup, d->bitmap));
+		if (xa_to_value(pfn) < d->nr_pfns)
+			__assign_bit(xa_to_value(pfn), d->bitmap,
+				     __test_and_clear_bit(backup, d->bitmap));
 }
 
 /* What belongs to the peer, or to others, is not to be saved. */

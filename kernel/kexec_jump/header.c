@@ -49,6 +49,13 @@ void kexec_jump_write_header(struct kexec_jump *jump)
 	kexec_jump_seal_header(header);
 }
 
+/* As Documentation/power/kexec-jump/abi.rst has it, in images that were saved, too. */
+static_assert(offsetof(struct kexec_jump_header, state) == 608);
+static_assert(offsetof(struct kexec_jump_header, peer_status) == 612);
+static_assert(offsetof(struct kexec_jump_header, names) == 744);
+static_assert(offsetof(struct kexec_jump_header, next_number) == 876);
+static_assert(sizeof(struct kexec_jump_header) == 880);
+
 /**
  * kexec_jump_seal_header - set the checksum of a header
  * @header:	complete
@@ -176,6 +183,24 @@ static int check_preserved(u64 entry)
 		error = judge(header, entry);
 	memunmap(header);
 	return error;
+}
+
+/**
+ * kexec_jump_check_ranges - can the peer be told of its window?
+ * @jump:	loaded; kexec_jump_check_entry() has looked at it
+ *
+ * Any context. An image may have any number of pieces, and what was one when it was
+ * loaded need not be any more at the next jump.
+ *
+ * Return: 0 or, with a message, -ENOSPC.
+ */
+int kexec_jump_check_ranges(const struct kexec_jump *jump)
+{
+	if (jump->from_image || jump->window.nr <= KEXEC_JUMP_MAX_RANGES)
+		return 0;
+	pr_err("window of %u pieces, a peer can be told of %u\n",
+	       jump->window.nr, KEXEC_JUMP_MAX_RANGES);
+	return -ENOSPC;
 }
 
 /**

@@ -193,6 +193,7 @@ void kexec_jump_seal_header(struct kexec_jump_header *header);
 struct kexec_jump_header *kexec_jump_header(const struct kexec_jump *jump);
 int kexec_jump_check_header(const struct kexec_jump_header *header, u64 entry,
 			    u32 state);
+int kexec_jump_check_ranges(const struct kexec_jump *jump);
 int kexec_jump_check_entry(struct kexec_jump *jump);
 
 /* --- describe.c --- */

@@ -55,8 +55,18 @@
 #include <linux/pfn.h>
 #include <linux/slab.h>
 
-/* How often memory was added since this kernel booted. */
-static atomic_t memory_added;
+/*
+ * Memory that comes and goes: how often some was added since this kernel booted, and how
+ * often some came back that had gone offline.
+ */
+static struct {
+	struct mutex lock;
+	unsigned long added, back;
+	unsigned long pages_gone;		/* of @known, now */
+	struct kexec_jump_ranges known;		/* has been offline, now or before */
+} memory = {
+	.lock = __MUTEX_INITIALIZER(memory.lock),
+};
 
 /**
  * kexec_jump_create - begin a jump
@@ -72,7 +82,11 @@ struct kexec_jump *kexec_jump_create(unsigned long entry)
 		return NULL;
 	jump->entry = entry;
 	jump->first_entry = entry;
-	jump->memory_added = atomic_read(&memory_added);
+	mutex_lock(&memory.lock);
+	jump->memory_added = memory.added;
+	jump->memory_back = memory.back;
+	jump->memory_gone = memory.pages_gone;
+	mutex_unlock(&memory.lock);
 	xa_init(&jump->backup);
 	xa_init(&jump->backs);
 	kexec_jump_list_init(&jump->map);
@@ -176,19 +190,44 @@ int kexec_jump_hold(bool hold)
 	return error;
 }
 
+static void note_gone(u64 start, u64 end)
+{
+	mutex_lock(&memory.lock);
+	/* Without room for it, it counts as added when it is back. */
+	if (!kexec_jump_ranges_reserve(&memory.known))
+		kexec_jump_ranges_add(&memory.known, start, end);
+	if (kexec_jump_ranges_hold(&memory.known, start, end))
+		memory.pages_gone += PFN_DOWN(end - start);
+	mutex_unlock(&memory.lock);
+}
+
+static void note_added(u64 start, u64 end)
+{
+	mutex_lock(&memory.lock);
+	if (kexec_jump_ranges_hold(&memory.known, start, end)) {
+		memory.pages_gone -= PFN_DOWN(end - start);
+		memory.back++;
+	} else {
+		memory.added++;
+	}
+	mutex_unlock(&memory.lock);
+}
+
 /*
  * Memory of the window is this system's while the image is loaded, but will be
  * read and written at the jump.
  */
 static int memory_changes(struct notifier_block *block, unsigned long action, void *arg)
 {
-	const struct memory_notify *memory = arg;
-	u64 start = PFN_PHYS(memory->start_pfn);
+	const struct memory_notify *notify = arg;
+	u64 start = PFN_PHYS(notify->start_pfn), end = start + PFN_PHYS(notify->nr_pages);
 	bool needed = false;
 	unsigned int n;
 
+	if (action == MEM_OFFLINE)
+		note_gone(start, end);
 	if (action == MEM_ONLINE)
-		atomic_inc(&memory_added);
+		note_added(start, end);
 	if (action != MEM_GOING_OFFLINE)
 		return NOTIFY_OK;
 	mutex_lock(&kexec_jump_lock);
@@ -196,8 +235,7 @@ static int memory_changes(struct notifier_block *block, unsigned long action, vo
 		struct kimage *image = kexec_jump_image(n);
 
 		if (image)
-			needed |= kexec_jump_ranges_touch(&image->jump->window, start,
-							  start + PFN_PHYS(memory->nr_pages));
+			needed |= kexec_jump_ranges_touch(&image->jump->window, start, end);
 	}
 	mutex_unlock(&kexec_jump_lock);
 	if (!needed)
@@ -211,13 +249,20 @@ static int memory_changes(struct notifier_block *block, unsigned long action, vo
  * kexec_jump_outgrown - was memory added since an image's loading began?
  * @jump:	the image
  *
- * Any context.
+ * Process context. A kernel that was loaded knows of what was there then, and that may go
+ * and come back.
  *
  * Return: whether it was; a kernel that was loaded cannot know of it.
  */
 bool kexec_jump_outgrown(const struct kexec_jump *jump)
 {
-	return jump->memory_added != atomic_read(&memory_added);
+	bool outgrown;
+
+	mutex_lock(&memory.lock);
+	outgrown = jump->memory_added != memory.added ||
+		   (jump->memory_gone && jump->memory_back != memory.back);
+	mutex_unlock(&memory.lock);
+	return outgrown;
 }
 
 static int __init kexec_jump_memory_init(void)

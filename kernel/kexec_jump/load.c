@@ -23,11 +23,15 @@
  * kexec_jump_check_flags - does a load with these flags make sense?
  * @flags:	flags of kexec_load(2)
  *
- * Return: 0 or, with a message, -EINVAL.
+ * Return: 0 or, with a message, -EINVAL, or -EOPNOTSUPP if this kernel cannot do that.
  */
 int kexec_jump_check_flags(unsigned long flags)
 {
 	if (flags & KEXEC_PRESERVE_CONTEXT) {
+		if (flags & KEXEC_NO_DEVICES && !IS_ENABLED(CONFIG_CONTIG_ALLOC)) {
+			pr_err("this kernel cannot move pages out of a window (CONFIG_CONTIG_ALLOC), so devices have to be suspended\n");
+			return -EOPNOTSUPP;
+		}
 		if (!(flags & KEXEC_ON_CRASH))
 			return 0;
 		pr_err("a crash kernel cannot preserve the context of a crashed one\n");
@@ -230,16 +234,6 @@ static int load_segments(struct kexec_jump *jump, unsigned long nr_segments,
 	return error;
 }
 
-/* A peer that boots learns its window from a header that has so much room. */
-static int check_ranges(const struct kexec_jump *jump)
-{
-	if (jump->from_image || jump->window.nr <= KEXEC_JUMP_MAX_RANGES)
-		return 0;
-	pr_err("window of %u pieces, a peer can be told of %u\n",
-	       jump->window.nr, KEXEC_JUMP_MAX_RANGES);
-	return -ENOSPC;
-}
-
 /*
  * Make a jump of an image with all its segments. Those of the call are looked
  * at only if it was a single one.
@@ -259,7 +253,7 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
 		if (!error && !jump->no_devices)
 			error = arch_kexec_jump_low_window(jump);
 		if (!error)
-			error = check_ranges(jump);
+			error = kexec_jump_check_ranges(jump);
 		if (!error)
 			error = back_window(jump);
 		if (!error)
@@ -267,6 +261,9 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
 	}
 	if (!error)
 		error = kexec_jump_prepare(jump);
+	/* It may have gone offline between two calls: nobody holds it until this is published. */
+	if (!error)
+		error = kexec_jump_recheck_window(jump);
 	if (error)
 		return error;
 	kexec_jump_complete(jump);

@@ -378,15 +378,16 @@ struct kimage *kexec_jump_meant(struct kimage *unnamed)
  * Process context. Who shuts the system down asks for this, to start what is loaded
  * instead of the firmware.
  *
- * Return: false if the image it means is not there, or is held.
+ * Return: 0 if the image it means is not there, or is held; 1; -ERESTARTSYS.
  */
-bool kexec_jump_would_run(struct kimage **unnamed)
+int kexec_jump_would_run(struct kimage **unnamed)
 {
 	const struct kimage *image;
 	bool would;
 
-	/* Images are freed under it, too. */
-	mutex_lock(&kexec_jump_lock);
+	/* Images are freed under it, too. It may be held for as long as a series of calls takes. */
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	image = meant(READ_ONCE(*unnamed), chosen_name());
 	would = image && !(image->preserve_context && kexec_jump_image_held(image));
 	mutex_unlock(&kexec_jump_lock);

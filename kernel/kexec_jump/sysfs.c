@@ -24,6 +24,9 @@ static ssize_t show_last(char *buf)
 
 	if (!report->attempts)
 		return sysfs_emit(buf, "none\n");
+	/* What it died of is told with addresses. */
+	if (report->peer_died && !capable(CAP_SYS_BOOT))
+		return sysfs_emit(buf, "peer died\n");
 	if (report->peer_died)
 		return sysfs_emit(buf, "peer died: %s\n", report->peer_message);
 	if (report->error)
@@ -165,7 +168,9 @@ static ssize_t show_locked(struct kobject *kobj, struct kobj_attribute *attr,
 	/* Who may not jump, as root of a container, has no use for addresses. */
 	if (!(attr->attr.mode & 0004) && !capable(CAP_SYS_BOOT))
 		return -EPERM;
-	mutex_lock(&kexec_jump_lock);
+	/* It may be held for as long as a program is called again and again. */
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	len = container_of(attr, struct jump_attribute, attr)->show_value(buf);
 	mutex_unlock(&kexec_jump_lock);
 	return len;

@@ -562,6 +562,24 @@ unsigned long kexec_jump_leave(struct kexec_jump *jump)
 	return kexec_jump_go(page_address(jump->page), page_to_phys(jump->page));
 }
 
+/*
+ * The peer may have left the local APIC in x2APIC mode, for which a kernel that was told
+ * not to use it does not look. The way out is by switching it off (Intel SDM vol. 3A,
+ * x2APIC State Transitions).
+ */
+static void leave_x2apic(void)
+{
+#ifdef CONFIG_X86_LOCAL_APIC
+	u64 base;
+
+	if (x2apic_mode || !boot_cpu_has(X86_FEATURE_APIC) ||
+	    rdmsrq_safe(MSR_IA32_APICBASE, &base) || !(base & X2APIC_ENABLE))
+		return;
+	wrmsrq(MSR_IA32_APICBASE, base & ~(u64)(X2APIC_ENABLE | XAPIC_ENABLE));
+	wrmsrq(MSR_IA32_APICBASE, base & ~(u64)X2APIC_ENABLE);
+#endif
+}
+
 /**
  * kexec_jump_enter - exchange the pages, run the peer, come back
  * @image:	with preserve_context
@@ -593,6 +611,8 @@ void notrace kexec_jump_enter(struct kimage *image)
 
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
+	if (!image->jump->no_devices)
+		leave_x2apic();
 	kexec_jump_start_counters();
 	if (image->jump->no_devices)
 		unmask_nmi(lvt);

@@ -44,6 +44,11 @@ void __init kexec_jump_confine_memory(void)
 	if (!header)
 		return;
 	confined = true;
+	/* Enclaves, cache partitions and their monitors are the preserved kernel's, too. */
+	setup_clear_cpu_cap(X86_FEATURE_SGX);
+	setup_clear_cpu_cap(X86_FEATURE_RDT_A);
+	setup_clear_cpu_cap(X86_FEATURE_CQM);
+	setup_clear_cpu_cap(X86_FEATURE_CQM_LLC);
 	for (i = 0; i < header->nr_ranges; i++) {
 		take_away(covered_to, header->window[i].start);
 		covered_to = header->window[i].end;

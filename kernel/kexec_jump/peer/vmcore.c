@@ -48,6 +48,8 @@
 
 /* Pages that are read at once, at most. */
 #define READ_MAX	256
+/* Pages that are mapped before others are let on. */
+#define MAX_RUN		4096
 
 /**
  * struct view - an open file of that
@@ -546,7 +548,7 @@ static int map_pages(struct view *view, struct vm_area_struct *vma,
 			pfn = page_to_pfn(ZERO_PAGE(address));
 		else if (!kexec_jump_reachable(pfn))
 			return -EIO;
-		while (!hole && done + run < nr &&
+		while (!hole && done + run < nr && run < MAX_RUN &&
 		       file_page(view, index + done + run) == pfn + run)
 			run++;
 		mapped.pfn = pfn;

@@ -239,6 +239,25 @@ static void no_window_where_there_is_no_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kexec_jump_check_window(jump), -EADDRNOTAVAIL);
 }
 
+/* What was an image, of any number of pieces, may be a program when it comes back. */
+static void more_ranges_than_a_peer_is_told_of(struct kunit *test)
+{
+	struct kexec_jump *jump = new_jump(test, new_block(test));
+	struct kimage image = { .jump = jump };
+	u64 start;
+
+	while (jump->window.nr <= KEXEC_JUMP_MAX_RANGES) {
+		KUNIT_EXPECT_EQ(test, kexec_jump_check_ranges(jump), 0);
+		/* No two of them touch. */
+		start = page_to_phys(new_block(test));
+		KUNIT_ASSERT_EQ(test, kexec_jump_add_range(jump, start, start + PAGE_SIZE), 0);
+	}
+	KUNIT_ASSERT_EQ(test, kexec_jump_back_window(jump), 0);
+	jump->from_image = true;
+	KUNIT_EXPECT_EQ(test, kexec_jump_check_ranges(jump), 0);
+	KUNIT_EXPECT_EQ(test, kexec_jump_check_target(&image), -ENOSPC);
+}
+
 /* --- lists, and what a peer makes of them --- */
 
 struct followed {
@@ -461,6 +480,7 @@ static struct kunit_case kexec_jump_cases[] = {
 	KUNIT_CASE(memory_that_fails),
 	KUNIT_CASE(window_grows_over_a_backup),
 	KUNIT_CASE(no_window_where_there_is_no_memory),
+	KUNIT_CASE(more_ranges_than_a_peer_is_told_of),
 	KUNIT_CASE(backup_map),
 	KUNIT_CASE(long_list),
 	KUNIT_CASE(lists_that_are_none),
