@@ -124,7 +124,8 @@ def test_each_kind(boot, tmp_path):
               f"cd /mnt/{name} && echo A >file && mkdir -p d/sub e && echo A >d/sub/a; cd /; sync").check()
     # Boot loaders do not look into journals.
     g.run("kjump load && mount --bind /mnt/xfs /boot && echo A >/boot/menu").check()
-    hibernate(g)
+    returns(g, f"kjump hibernate --dry-run {DEVICE}", REFUSED, "is not encrypted, but crypt of this system is: .*--unencrypted")
+    hibernate(g, f"kjump hibernate --unencrypted {DEVICE}")
 
     c, _ = boot_fresh(boot, g, initrd=initrd, append=f"kjump.restore=no {append}")
     insert_modules(c)
@@ -211,4 +212,4 @@ def test_what_needs_no_guard(boot, tmp_path):
     # In a file, and encrypted in a file.
     g.run("dd if=/dev/zero of=/mnt/y/file bs=1M count=8 2>/dev/null; losetup /dev/loop0 /mnt/y/file; "
           f"mapped secret 16384 crypt 'aes-xts-plain64 {KEY} 0 /dev/loop0 0'; mke2fs /dev/dm-0 >/dev/null 2>&1; mount /dev/dm-0 /mnt/z").check()
-    returns(g, try_it, OK)
+    returns(g, f"{try_it} --unencrypted", OK)

@@ -127,8 +127,10 @@ def test_set_up_used_and_purged(boot, machine):
     r = g.run("kjump hibernate")
     assert r.rc == REFUSED and re.search(r"has no kjump in its initramfs, /boot/initrd\.img", r.out), r
     g.run(f"kjump hibernate --dry-run --any-boot && mv /root/initrd {initrd}").check()
-    g.run("systemctl restart systemd-logind").check()
+    g.run("systemctl restart systemd-logind; systemctl start kjump-load", timeout=300).check()
     g = off_and_on(boot, g, "systemctl hibernate")
+    # For the next time.
+    g.run("until [ $(cat /sys/kernel/kexec_jump/image_entry) != 0x0 ]; do sleep 0.5; done", timeout=300).check()
     assert g.run("cat /root/hooks").out.split("\n") == ["pre hibernate hibernate", "post hibernate hibernate"]
     assert g.run("journalctl -b -p err -q --no-pager -u systemd-hibernate -u systemd-logind").out == ""
 

@@ -106,6 +106,31 @@ def test_disks_without_a_name(boot, either, tmp_path):
     g.jump("kjump back", to="A")
 
 
+def test_its_disks_are_taken_over(boot, either, tmp_path):
+    """What cannot be resumed any more does not keep the next system from being saved."""
+    g = boot(either, smp=2, memory="192M", blank=256, disks=False, net=False, workdir=tmp_path,
+             qemu_args=disks(tmp_path, "one", size=16))
+    one, target = name_of(g, "one"), "/dev/vdb"
+    g.run(f"mke2fs {one} >/dev/null 2>&1; mkdir -p /mnt/one; mount {one} /mnt/one").check()
+    hibernate(g, f"kjump hibernate {target}")
+
+    c, _ = boot_fresh(boot, g, append="kjump.restore=no")
+    there = "holds the image of a system saved .* that was not resumed; --force"
+    returns(c, f"kjump hibernate --dry-run {target}", REFUSED, there)
+    # Changed, but not by who would have lost it.
+    c.run(f"mkdir -p /mnt/one; mount {one} /mnt/one && umount /mnt/one").check()
+    returns(c, f"kjump restore --check {target}", BAD_IMAGE, "changed since its system left them")
+    returns(c, f"kjump hibernate --dry-run {target}", REFUSED, there)
+    c.run(f"mount -o ro,noload {one} /mnt/one").check()
+    returns(c, f"kjump hibernate --dry-run {target}", REFUSED, there)
+    c.run(f"umount /mnt/one; mount {one} /mnt/one").check()
+    lost = rf"cannot be any more: this one writes to {one} \(mounted on /mnt/one\)"
+    returns(c, f"kjump hibernate --dry-run {target}", OK, lost)
+    hibernate(c, f"kjump hibernate {target}")
+    g = resume(boot, c, append=f"kjump.restore={target}", name="C")
+    g.run("echo still >/mnt/one/there && sync").check()
+
+
 def test_missing_and_changed(boot, either, tmp_path):
     """Each is named, with what to do; connected again, and as it was, it is resumed."""
     spare = ["-device", "nvme,serial=spare"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from jumps import JUMP, Work, check_free, fields, free_kb, load_kernel, needs, random_data, ranges, sysfs
+from jumps import JUMP, MB, Work, check_free, fields, free_kb, load_kernel, needs, random_data, ranges, sysfs
 from images import (BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, RESTORE, Clock, boot_fresh,
                     check_fill, fill, hibernate, load_stored, meminfo, resume, rss, store, store_disk)
 from kjlab.guest import partitioned
@@ -311,3 +311,43 @@ def test_changed_disks(boot, either, tmp_path):
         assert "mounted on /boot" not in r.out and "by a mount or repair" in r.out
     assert c.run("cat /sys/kernel/kexec_jump/image_entry /sys/kernel/kexec_jump/jumps").out == "0x0\n0"
     c.power_off()
+
+
+def test_memory_kept_for_others(boot, tmp_path):
+    """The kernel that resumes keeps as much for huge pages, before anybody uses them."""
+    huge = "hugepages=96"
+    g = boot("x86_64", smp=2, memory="512M", blank=640, disks=False, net=False, append=huge, workdir=tmp_path)
+    assert g.run("cat /proc/sys/vm/nr_hugepages").out == "96"
+    disk = "/dev/vdb"
+    g.run("kjump load --ready", timeout=300).check()
+    fill(g, 64 << 10)
+    hibernate(g, f"kjump hibernate --force {disk}")
+    # It is damaged: booted afresh, there are as many as were asked for.
+    with open(tmp_path / "blank.img", "r+b") as f:
+        f.seek(20 * MB)
+        byte = f.read(1)
+        f.seek(20 * MB)
+        f.write(bytes([byte[0] ^ 1]))
+    c, said = boot_fresh(boot, g, append=f"kjump.restore={disk} {huge}")
+    assert "make room for the image" in c.user_log() and "damaged" in said, said
+    assert c.run("cat /proc/sys/vm/nr_hugepages").out == "96"
+    c.power_off()
+    c.close()
+    with open(tmp_path / "blank.img", "r+b") as f:
+        f.seek(20 * MB)
+        f.write(byte)
+    g = resume(boot, g, append=f"kjump.restore={disk} {huge}")
+    assert "huge pages that nobody uses yet make room for the image" in g.user_log()
+    assert g.run("cat /proc/sys/vm/nr_hugepages").out == "96"
+    check_fill(g)
+    g.power_off()
+
+
+def test_memory_for_movable_pages(boot, tmp_path):
+    """It is of no use to the kernel that resumes: that is said before."""
+    g = boot("x86_64", smp=2, memory="512M", blank=640, disks=False, net=False, append="kernelcore=200M nokaslr", workdir=tmp_path)
+    g.run("kjump load --ready", timeout=300).check()
+    fill(g, 120 << 10)
+    r = g.run("kjump hibernate /dev/vdb")
+    assert r.rc == REFUSED and re.search("free beside what can be had for movable pages only, .*kernelcore=", r.out), r
+    assert sysfs(g, "jumps") == "1"

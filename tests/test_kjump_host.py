@@ -1059,9 +1059,11 @@ NEXT_BOOT = """
 
 int main(int argc, char **argv)
 {
-	uint64_t bytes = 0;
-	int rc = next_boot_check(argv[1], argv[2], &bytes);
+	struct next_boot next = { 0 };
+	int rc = next_boot_check(argv[1], argv[2], &next);
 
+	if (next.opens)
+		printf("it opens: %s\\n", next.opens);
 	if (rc)
 		puts(fail_text());
 	return rc;
@@ -1225,6 +1227,26 @@ def test_next_initramfs(next_boot, tmp_path, files, says):
         assert not says or re.search(says, p.stdout) and "--any-boot" in p.stdout, p
 
 
+@pytest.mark.parametrize("files,opens", [
+    ({"conf/initramfs.conf": "", "cryptroot/crypttab": "a /dev/sda none luks\n"}, "a /dev/sda none luks\n"),
+    ({"conf/initramfs.conf": "", "cryptroot/crypttab": "#" * 16383}, "#" * 16383), ({"conf/initramfs.conf": ""}, ""),
+    # One longer than is looked at, and another distribution's.
+    ({"conf/initramfs.conf": "", "cryptroot/crypttab": "#" * 16384}, None), ({"usr/lib/dracut-lib.sh": ""}, None),
+], ids=["short", "long", "none", "too-long", "dracut"])
+def test_next_crypttab(next_boot, tmp_path, files, opens):
+    """What it opens of encrypted devices, as far as that can be told."""
+    (tmp_path / "grub").mkdir()
+    (tmp_path / "grub/grub.cfg").write_text(grub_cfg())
+    entries = {"/usr/sbin/kjump": __file__}
+    for number, (name, text) in enumerate(files.items()):
+        (tmp_path / str(number)).write_text(text)
+        entries[f"/{name}"] = tmp_path / str(number)
+    (tmp_path / "initrd.img-6.12.117").write_bytes(gzip.compress(cpio(entries)))
+    p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
+    assert p.returncode == OK, p
+    assert re.findall(r"it opens: (.*)\n\Z", p.stdout, re.S) == ([] if opens is None else [opens]), p
+
+
 def test_left_over_grub(next_boot, tmp_path):
     """If it is not what this boot came from, what it would start says nothing."""
     (tmp_path / "grub").mkdir()
@@ -1252,7 +1274,9 @@ restore--list) echo "/dev/b: $OTHERS 6.12.117" ; exit ;;
 esac
 if [ $1 = restore ]; then
 	[ $(grep -c '^restore --wait' {folder}/calls) -lt 3 ] || kill $PPID
-	[ "$3" ] && exit $HERE
+	case "$*" in
+	*/dev/* | *=*=*) exit $HERE ;;
+	esac
 	exit $ELSEWHERE
 fi
 """
@@ -1283,12 +1307,18 @@ fi
     ("kjump.restore=/dev/a", 4, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore=/dev/a kjump.pause=5m", 1, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore kjump.pause=0", 1, "complete", 1, "complete", ["10"]),
+    # Ended for lack of memory.
+    ("kjump.restore=/dev/a", 137, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
+    ("kjump.restore", 3, "", 139, "complete", ["10", "0", "0"]),
+    # What somebody has said at boot.
+    ("kjump.restore=/dev/a kjump.ignore=missing,mounts kjump.ignore=all,firmware", 5, "used", 3, "used",
+     ["10 --ignore-missing --ignore-mounts --ignore-firmware /dev/a", "0 --ignore-missing --ignore-mounts --ignore-firmware"]),
 ])
 def test_boot_script(tmp_path, words, here, state, elsewhere, others, calls):
     """What kjump-boot makes of the command line, and of what kjump restore answers."""
     script = (SOURCE / "initramfs/kjump-boot").read_text().replace("/proc/cmdline", str(tmp_path / "cmdline"))
     (tmp_path / "cmdline").write_text(words + "\n")
-    for name, text in ("kjump", STUB.format(folder=tmp_path)), ("sleep", "#!/bin/sh\n"):
+    for name, text in ("kjump", STUB.format(folder=tmp_path)), ("sleep", "#!/bin/sh\n"), ("plymouth", f'#!/bin/sh\necho "$*" >>{tmp_path}/splash\n'):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     p = subprocess.run(["sh", "-c", script], capture_output=True, text=True,
@@ -1298,6 +1328,11 @@ def test_boot_script(tmp_path, words, here, state, elsewhere, others, calls):
     assert re.findall("^restore --wait=(.*)$", called, re.M) == calls and p.stderr == "", p
     assert p.returncode == (-signal.SIGTERM if len(calls) == 3 else 0), p
     assert ("is no number of seconds, taking 30" in p.stdout) == ("5m" in words), p
+    assert ("kjump.ignore=all is none of" in p.stdout) == ("=all" in words), p
+    # A splash screen would hide it.
+    told = re.findall("^kjump-boot: (switch off .*|nothing was .*)", p.stdout, re.M)
+    shown = (tmp_path / "splash").read_text() if told else ""
+    assert told == re.findall("^display-message --text=kjump: (.*)", shown, re.M), p
 
 
 @pytest.mark.parametrize("words,volumes", [
@@ -1583,3 +1618,136 @@ def test_install(built, tmp_path):
     told = subprocess.run(["make", "-n", "-B", "-C", SOURCE, f"O={tmp_path}", "CPPFLAGS=-DNOTHING", "CFLAGS=-O3"], check=True,
                           capture_output=True, text=True).stdout
     assert told.count("-DNOTHING -O3 -c") == told.count(" -c -o") > 20
+
+
+# --- setting it up ----------------------------------------------------------------
+
+LSBLK = """#!/bin/sh
+case "$*" in
+-rpno*) printf '/dev/sda disk 9G \\n/dev/sda1 part 4G /dev/sda\\n/dev/sda2 part 4G /dev/sda\\n/dev/sda3 part 1G /dev/sda\\n'
+	[ ! "$CRYPT" ] || echo '/dev/mapper/home crypt 4G /dev/sda2' ;;
+*UUID,PARTUUID*) echo 1234-abcd part-3 ;;
+*PARTUUID*) echo part-3 ;;
+-dnpo*) echo "$3" ;;
+-nro*) printf 'disk\\npart\\n'; [ ! "$CRYPT" ] || echo crypt ;;
+*TYPE*) echo part ;;
+esac
+"""
+SETUP_KJUMP = """#!/bin/sh
+[ "$1" = -q ] && shift
+echo "$*" >>{box}/calls
+case "$*" in
+*/dev/sda[12] | */dev/mapper/*) echo "kjump: in use" >&2; exit 4 ;;
+hibernate*) ! [ "$CRYPT" ] || case "$*$(cat {box}/etc/kjump.conf 2>/dev/null)" in
+	*unencrypted*) ;;
+	*) echo "kjump: /dev/sda3 is not encrypted, or --unencrypted" >&2; exit 4 ;;
+	esac ;;
+esac
+"""
+
+
+class Setup:
+    """kjump-setup.sh on a system that is played."""
+
+    def __init__(self, box):
+        self.box = box
+        for folder in "bin etc var/lib boot sys/kernel/kexec_jump proc".split():
+            (box / folder).mkdir(parents=True)
+        for file, text in {"boot/vmlinuz-1": "", f"boot/kjump-initrd.img-{os.uname().release}": "", "proc/swaps": "Filename\n",
+                           "proc/meminfo": "MemTotal: 4096 kB\n", "proc/cmdline": "kjump.restore=PARTUUID=part-3\n",
+                           "sys/kernel/kexec_loaded": "1\n", "sys/kernel/kexec_jump/image_entry": "0x0\n"}.items():
+            (box / file).write_text(text)
+        stubs = {"lsblk": LSBLK, "kjump": SETUP_KJUMP.format(box=box), "wipefs": f'#!/bin/sh\necho "wipefs $*" >>{box}/calls\n',
+                 "dd": f'#!/bin/sh\necho "dd $*" >>{box}/calls\n', "readlink": "#!/bin/sh\necho $2 | sed s,/dev/vg/lv,/dev/sda3,\n",
+                 "findfs": "#!/bin/sh\ncase $1 in UUID=1234-abcd | PARTUUID=part-3 | LABEL=old) echo /dev/sda3 ;; *) exit 1 ;; esac\n",
+                 "findmnt": "#!/bin/sh\necho /dev/sda1\n"}
+        for name in "systemctl kexec kjump-mkinitramfs".split():
+            stubs[name] = "#!/bin/sh\n"
+        for name in "sh cat sed awk grep head wc rm cp mv ln mkdir rmdir mktemp cmp uname tr".split():
+            (box / "bin" / name).symlink_to(shutil.which(name))
+        for name, text in stubs.items():
+            self.put(name, text)
+        text = (SOURCE / "kjump-setup.sh").read_text().replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"PATH={box}/bin")
+        self.text = re.sub(r"(?<![\w.}])/(etc|var/lib|boot|sys|proc)/", rf"{box}/\1/", text)
+
+    def put(self, name, text="#!/bin/sh\n"):
+        (self.box / "bin" / name).write_text(text)
+        (self.box / "bin" / name).chmod(0o755)
+
+    def __call__(self, *flags, device="", rc=OK, says="", crypt=""):
+        given = [str(int(flag in flags)) for flag in "dry undo force systemd ready unencrypted".split()]
+        p = subprocess.run(["sh", "-c", self.text, "setup", *given, *[device] * bool(device)], capture_output=True, text=True,
+                           env={"CRYPT": crypt, "PATH": os.environ["PATH"]})
+        assert p.returncode == rc and re.search(says, p.stdout + p.stderr), p
+        return p.stdout
+
+    @property
+    def conf(self):
+        file = self.box / "etc/kjump.conf"
+        return file.read_text() if file.exists() else None
+
+    def calls(self):
+        file = self.box / "calls"
+        return file.read_text() if file.exists() else ""
+
+
+@pytest.fixture
+def setup(tmp_path):
+    return Setup(tmp_path)
+
+
+def test_setup_and_undo(setup):
+    """What somebody else has written stays, what was there comes back."""
+    device = "device=PARTUUID=part-3\n"
+    for before in None, "# mine\ndevice=/dev/sdz1\nwindow=64M\n":
+        if before:
+            (setup.box / "etc/kjump.conf").write_text(before)
+        setup(says="ready: kjump hibernate saves to /dev/sda3")
+        assert setup.conf == ("# mine\nwindow=64M\n" if before else "") + device
+        setup(says="ready")
+        setup("undo", says="as before")
+        assert setup.conf == before
+        setup()
+        with open(setup.box / "etc/kjump.conf", "a") as f:
+            f.write("modules=ast\n")
+        setup()
+        setup("undo")
+        assert setup.conf == ("# mine\nwindow=64M\nmodules=ast\ndevice=/dev/sdz1\n" if before else "modules=ast\n")
+        (setup.box / "etc/kjump.conf").unlink()
+    setup("undo", rc=REFUSED, says="nothing to undo")
+
+
+def test_setup_of_encrypted_systems(setup):
+    """Whatever of it is encrypted: not to what is not, unless told."""
+    setup(crypt="y", rc=REFUSED, says="/dev/sda3 1G: /dev/sda3 is not encrypted, or --unencrypted")
+    setup(crypt="y", device="/dev/sda3", rc=REFUSED, says="is not encrypted, or --unencrypted")
+    assert setup.conf is None
+    setup("unencrypted", crypt="y", says="whoever gets hold of it can read")
+    assert setup.conf == "device=PARTUUID=part-3\nunencrypted=yes\n"
+    # It was said.
+    setup(crypt="y", says="ready")
+    setup(says="ready")
+    assert setup.conf == "device=PARTUUID=part-3\n"
+
+
+@pytest.mark.parametrize("file,line", [("fstab", "UUID=1234-abcd none swap sw 0 0"), ("fstab", "LABEL=old none swap sw 0 0"),
+                                       ("fstab", "/dev/vg/lv /srv ext4 defaults 0 2"), ("fstab", "/dev/sda3 /srv ext4 defaults 0 2"),
+                                       ("crypttab", "data PARTUUID=part-3 none luks"), ("initramfs-tools/conf.d/resume", "RESUME=UUID=1234-abcd")])
+def test_setup_by_force(setup, file, line):
+    """Nobody is to look for what was there; then nothing of it is left, at neither end."""
+    path = setup.box / "etc" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(line + "\n")
+    setup("force", device="/dev/sda3", rc=REFUSED, says=f"is named in {path}, .*take it out there")
+    assert "wipefs" not in setup.calls() and setup.conf is None
+    path.write_text(f"# {line}\nUUID=1234-abcde none swap sw 0 0\n")
+    setup("force", device="/dev/sda3", says="ready")
+    assert re.search("^wipefs -aq /dev/sda3\ndd .*of=/dev/sda3", setup.calls(), re.M)
+
+
+def test_setup_says_what_cannot_work(setup):
+    setup.put("dracut")
+    setup(rc=1, says="dracut makes cannot resume")
+    setup.put("update-initramfs")
+    (setup.box / "proc/cmdline").write_text("kjump.restore=PARTUUID=part-3 noresume\n")
+    setup("systemd", says="systemd does not hibernate while noresume")

@@ -273,6 +273,68 @@ def test_by_hand(boot, either, tmp_path):
     work.end()
 
 
+def asked_for(g, *lines):
+    """In B: have a message, as if A had jumped with it."""
+    g.run(f"printf '{''.join(f'{line}' + chr(92) + 'n' for line in lines)}' >/tmp/m && "
+          "dd if=/tmp/m of=/sys/kernel/kexec_jump/shared conv=sync bs=4096 2>/dev/null").check()
+
+
+def test_peer_cannot_suspend(boot, either):
+    """Nor will it: it is ended, and the first kernel goes on."""
+    g = boot(either, smp=2, memory="256M", disks=False, net=False, allow=["Kernel panic - not syncing", "Call Trace:"])
+    work = Work(g, disks=False, mb=8, tmpfs_mb=8)
+    g.run("kjump load", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    asked_for(g, "action=ready")
+    g.run("(while :; do echo devices >/sys/kernel/debug/kexec_jump/fail_step; usleep 1000; done) >/dev/null 2>&1 &").check()
+    said = g.jump("kjump serve", to="A")
+    assert "trying again" in said and "this kernel cannot go back and is ended" in said, said
+    assert sysfs(g, "last") == "peer died: sysrq triggered crash"
+    work.end()
+
+
+def test_peer_has_a_fault(boot, either):
+    """What it was about to do might wait for ever for the thread that died."""
+    g = boot(either, smp=2, memory="256M", disks=False, net=False, allow=None)
+    work = Work(g, disks=False, mb=8, tmpfs_mb=8)
+    g.run("kjump load --append='lab.name=B lab.mount=0 nokaslr'", timeout=300).check()
+    g.jump("kjump switch", to="B")
+    symbols = subprocess.run(["nm", BUILD / either / "vmlinux"], check=True, capture_output=True, text=True).stdout
+    (at,) = re.findall(r"^(\w+) t version_proc_show$", symbols, re.M)
+    g.monitor(f"gdbserver unix:{g.dir}/gdb,server=on,wait=off")
+    g.send("while :; do cat /proc/version; done >/dev/null")
+    said = subprocess.run(["gdb", "-nx", "-batch", *(arg for line in (
+        f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", "set $pc = 0", "delete", "detach")
+        for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
+    assert "hit Breakpoint 1" in said
+    g.expect_kernel("A")
+    assert sysfs(g, "last").startswith("peer died: Fatal exception")
+    work.end()
+
+
+def test_keyboard_while_the_peer_saves(boot, either, tmp_path):
+    """Somebody is impatient, and sees nothing."""
+    g = boot(either, smp=2, memory="256M", blank=320, disks=False, net=False, workdir=tmp_path)
+    disk = "/dev/vdb"
+    g.run("kjump load --ready --initrd=/boot/rootfs.gz", timeout=300).check()
+    pressed = []
+
+    def press():
+        keys = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]
+        # Before, it is for the first kernel.
+        if "saving " in g.log() and g.qmp("query-status")["status"] == "running":
+            g.qmp("send-key", keys=keys)
+            pressed.append(len(g.log()))
+
+    with g.seen_when_off(f"kjump hibernate --force {disk}", look=press):
+        pass
+    g.check_log()
+    g.close()
+    assert pressed
+    g = resume(boot, g, append=f"kjump.restore={disk}")
+    g.power_off()
+
+
 def test_peer_dies_after_saving(boot, either):
     """Nobody marked the image when its system went on: that system does."""
     g = boot(either, smp=2, memory="256M", blank=320, disks=False, net=False,
@@ -296,13 +358,8 @@ def test_peer_goes_back_whatever_happens(boot, variant):
     work = Work(g, disks=False, mb=8, tmpfs_mb=8)
     g.run("kjump load", timeout=300).check()
 
-    def asked_for(*lines):
-        """In B: have a message, as if A had jumped with it."""
-        g.run(f"printf '{''.join(f'{line}' + chr(92) + 'n' for line in lines)}' >/tmp/m && "
-              "dd if=/tmp/m of=/sys/kernel/kexec_jump/shared conv=sync bs=4096 2>/dev/null").check()
-
     g.jump("kjump switch", to="B")
-    asked_for("action=ready")
+    asked_for(g, "action=ready")
     g.run("echo devices >/sys/kernel/debug/kexec_jump/fail_step").check()
     said = g.jump("kjump serve", to="A")
     assert "Input/output error" in said and "trying again" in said, said
@@ -310,7 +367,7 @@ def test_peer_goes_back_whatever_happens(boot, variant):
 
     g.jump("kjump switch", to="B")
     # It looks for that device for a while.
-    asked_for("action=hibernate", "id=0123456789abcdef")
+    asked_for(g, "action=hibernate", "id=0123456789abcdef")
     said = g.jump("kjump-boot & while ! pidof kjump >/dev/null; do usleep 50000; done; "
                   "usleep 500000; kill -9 $(pidof kjump); wait", to="A")
     assert "kjump serve: exit 137, going back" in said, said

@@ -18,7 +18,7 @@ from kjlab.util import BUILD
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1] / "tools/power/kjump"
 ENTRY = " kexec_jump_back_entry=0x7f123456789abcde"
-OURS = ["kexec_jump_vmcore=own", "kjump.serve"]
+OURS = ["oops=panic", "kexec_jump_vmcore=own", "kjump.serve"]
 MB = 1 << 20
 
 HARNESS = r"""
@@ -165,7 +165,7 @@ def test_command_lines(peer):
             # First the guard: all RAM above the window.
             assert found[0] == "memmap=0x1c000000$0x4000000", (SEED, line)
             told, ours = found[1:-1], [w for w in words_of(own) if w in found]
-            assert told[told.index(OURS[0]):][:2] == OURS or OURS[0] in split
+            assert told[told.index(OURS[0]):][:3] == OURS or OURS[0] in split
             assert told[len(told) - len(split):] == split, (SEED, own, extra, line)
             assert not any(parameter(w).startswith(("root=", "mem=", "memmap="))
                            for w in told[:len(told) - len(split)]), (SEED, line, ours)

@@ -22,6 +22,19 @@ def device_mapper(encrypted, first=PIECE, second=0):
             f'mixed,,3,rw,0 {PIECE} linear {DISK} 0,{PIECE} {PIECE} linear /dev/dm-0 {PIECE}"')
 
 
+def what_the_initramfs_opens(g):
+    """Whatever /etc/crypttab says: that of Debian's says what it does, and whether it has the key."""
+    g.run(f"echo below {DISK} /etc/keys/k luks,initramfs >/etc/crypttab; cp -r /boot /tmp/boot; mount --bind /tmp/boot /boot").check()
+    for line, rc, *says in ((f"other {DISK} none luks", REFUSED, "no initramfs opens below, .*update-initramfs -u -k all, or --closed"),
+                            (f"below {DISK} /FIXME-initramfs-rootmnt/etc/keys/k luks", REFUSED,
+                             "cannot open below, .* its key is a file of the root file system, /etc/keys/k; .*KEYFILE_PATTERN"),
+                            (f"below {DISK} /cryptroot/keyfiles/below.key luks", OK), (f"below {DISK} none luks", OK)):
+        g.run(f"cd /tmp; mkdir -p conf cryptroot; touch conf/initramfs.conf; echo {line} >cryptroot/crypttab; "
+              "find conf cryptroot | cpio -o -H newc 2>/dev/null | gzip >/boot/initrd.img-$(uname -r); cd").check()
+        returns(g, f"kjump hibernate --dry-run {VOLUME}", rc, *says)
+    g.run("umount /boot").check()
+
+
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 def test_image_on_a_volume(boot, tmp_path, encrypted):
     """Saved there, by a peer that has no volumes; resumed, again and again; not to be read without the volume's key."""
@@ -43,6 +56,7 @@ def test_image_on_a_volume(boot, tmp_path, encrypted):
         for options, rc in (("luks", REFUSED), ("noauto,initramfsx", REFUSED), ("luks,initramfs", OK), ("x-initrd.attach", OK)):
             g.run(f"printf '# names\\nother none none initramfs\\nbelow {DISK} none {options}\\n' >/etc/crypttab").check()
             returns(g, f"kjump hibernate --dry-run {VOLUME}", rc)
+        what_the_initramfs_opens(g)
         g.run("rm /etc/crypttab").check()
     closed = "--closed" if encrypted else ""
     returns(g, f"kjump hibernate --dry-run {closed} {VOLUME}", OK)

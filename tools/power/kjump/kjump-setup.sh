@@ -113,6 +113,9 @@ verdict()
 	if [ "$force" = 1 ]; then
 		set -- --force "$1"
 	fi
+	if [ "$unencrypted" = 1 ]; then
+		set -- --unencrypted "$@"
+	fi
 	# GRUB is not set up yet; and what the system writes to is no matter of the place.
 	if ! said=$(kjump -q hibernate --dry-run --any-boot --ignore-unguarded "$@" 2>&1); then
 		said=$(echo "$said" | sed -n 's/^kjump: //p' | head -n 1)
@@ -126,9 +129,30 @@ encrypted()
 	lsblk -snro TYPE "$1" 2>/dev/null | grep -qx crypt
 }
 
-root_encrypted()
+# Whether disks of this system are, /home or swap space, too: keys are in its memory.
+any_encrypted()
 {
-	encrypted "$(findmnt -nvo SOURCE /)"
+	lsblk -nro TYPE | grep -qx crypt
+}
+
+# Where else the device $device is named, by whoever expects something else there.
+named_in()
+{
+	for file in /etc/fstab /etc/crypttab /etc/initramfs-tools/conf.d/resume; do
+		# The first two words: a device, or a name and a device.
+		for word in $(sed 's/^RESUME=//; s/#.*//' "$file" 2>/dev/null |
+			      awk '{ print $1; print $2 }'); do
+			case $word in
+			*=*) word=$(findfs "$word" 2>/dev/null || :) ;;
+			/dev/*) ;;
+			*) continue ;;
+			esac
+			if [ "$word" ] && [ "$(readlink -f "$word")" = "$(readlink -f "$device")" ]; then
+				echo "$file"
+				return
+			fi
+		done
+	done
 }
 
 # What it will be called when other disks are there.
@@ -155,6 +179,10 @@ lasting_name()
 
 choose()
 {
+	# Who has said so once need not again.
+	if grep -qs '^[[:space:]]*unencrypted[[:space:]]*=[[:space:]]*yes' "$conf"; then
+		unencrypted=1
+	fi
 	echo "places"
 	places | while read -r name size; do
 		why=$(verdict "$name")
@@ -165,15 +193,8 @@ choose()
 		esac
 		if ! [ "$why" ]; then
 			echo "$name" >>"$work/free"
-			if encrypted "$name"; then
-				echo "$name" >>"$work/encrypted"
-			fi
 		fi
 	done
-	# Whose disks are encrypted wants what is saved encrypted, too.
-	if [ -s "$work/encrypted" ] && root_encrypted; then
-		mv "$work/encrypted" "$work/free"
-	fi
 	if [ "$device" ]; then
 		device=$(lsblk -dnpo NAME "$device" 2>/dev/null || readlink -f "$device")
 		why=$(verdict "$device")
@@ -196,14 +217,11 @@ choose()
 		die "$device is called otherwise when other disks are there: make a partition on it"
 	fi
 	say "this system will be saved to $device, $name"
-	if root_encrypted && ! encrypted "$device"; then
-		say "this system's disks are encrypted, what is saved there is not: whoever gets" \
+	if ! any_encrypted || encrypted "$device"; then
+		unencrypted=0
+	else
+		say "disks of this system are encrypted, what is saved there is not: whoever gets" \
 			"hold of it can read what was in memory, keys of the disks too"
-		if [ "$unencrypted" = 0 ]; then
-			die "make a logical volume for it (lvcreate), which is encrypted like" \
-				"the others; or, to have it saved there all the same:" \
-				"kjump setup --unencrypted"
-		fi
 	fi
 }
 
@@ -220,16 +238,35 @@ keep()
 	: >"$state/kept"
 }
 
+# What is not setup's own in a configuration; and what is.
+own='^[[:space:]]*\(device\|unencrypted\)[[:space:]]*='
+others()
+{
+	grep -sv "$own" "$1" || :
+}
+
 configure()
 {
+	if [ "$force" = 1 ]; then
+		where=$(named_in)
+		if [ "$where" ]; then
+			die "$device is named in $where, so that each boot would wait for what it" \
+				"is now: take it out there, and try again"
+		fi
+	fi
 	keep
 	if [ "$force" = 1 ]; then
-		# kjump hibernate asks no more than that what it finds there is its own, or nothing.
+		# kjump hibernate asks no more than that what it finds there is its own, or nothing;
+		# there are RAIDs, and ZFS, at the end, too.
+		doing wipefs -aq "$device"
 		doing dd if=/dev/zero "of=$device" bs=128k count=1 conv=fsync,notrunc status=none
 	fi
 	{
-		grep -sv '^[[:space:]]*device[[:space:]]*=' "$conf" || :
+		others "$conf"
 		echo "device=$name"
+		if [ "$unencrypted" = 1 ]; then
+			echo "unencrypted=yes"
+		fi
 	} | write "$conf"
 	if have update-grub; then
 		write "$grub" <<-END
@@ -288,6 +325,13 @@ check()
 			rc=1
 		fi
 	done
+	if have dracut && ! have update-initramfs; then
+		say "the initramfs that dracut makes cannot resume: it takes initramfs-tools"
+		rc=1
+	fi
+	if [ "$systemd" = 1 ] && grep -qw noresume /proc/cmdline; then
+		say "systemd does not hibernate while noresume is on the kernel command line"
+	fi
 	# GRUB may be installed where something else boots; it says so itself.
 	if have update-grub && grep -q 'BOOT_IMAGE=' /proc/cmdline; then
 		if ! grep -qs "kjump.restore=$name" /boot/grub/grub.cfg; then
@@ -311,7 +355,13 @@ undo()
 	if ! [ -e "$state/kept" ]; then
 		die "there is nothing to undo"
 	fi
-	if [ -e "$state/kjump.conf" ]; then
+	if [ -e "$conf" ] && [ "$(others "$conf")" != "$(others "$state/kjump.conf")" ]; then
+		# Somebody has written to it since.
+		{
+			others "$conf"
+			grep -s "$own" "$state/kjump.conf" || :
+		} | write "$conf"
+	elif [ -e "$state/kjump.conf" ]; then
 		doing cp -p "$state/kjump.conf" "$conf"
 	else
 		doing rm -f "$conf"

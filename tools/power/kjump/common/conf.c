@@ -24,6 +24,12 @@ static char *trim(char *text)
 	return text;
 }
 
+static int parse_yes(const char *value, bool *yes)
+{
+	*yes = !strcmp(value, "yes");
+	return *yes || !strcmp(value, "no") ? 0 : -1;
+}
+
 static int set(struct conf *conf, const char *key, const char *value)
 {
 	/* A name may be in quotes; in a command line they are the kernel's. */
@@ -50,10 +56,10 @@ static int set(struct conf *conf, const char *key, const char *value)
 		}
 	if (!strcmp(key, "window"))
 		return parse_size(value, &conf->window) ? 0 : -1;
-	if (!strcmp(key, "ignore-unguarded")) {
-		conf->any_unguarded = !strcmp(value, "yes");
-		return conf->any_unguarded || !strcmp(value, "no") ? 0 : -1;
-	}
+	if (!strcmp(key, "ignore-unguarded"))
+		return parse_yes(value, &conf->any_unguarded);
+	if (!strcmp(key, "unencrypted"))
+		return parse_yes(value, &conf->unencrypted);
 	if (!strcmp(key, "compress"))
 		return image_algorithm(value, &conf->compress) ? 0 : -1;
 	return -1;

@@ -16,6 +16,7 @@ struct conf {
 	uint64_t window;		/* 0: what the peer needs */
 	uint32_t compress;		/* enum image_algorithm */
 	bool any_unguarded;		/* --ignore-unguarded */
+	bool unencrypted;		/* --unencrypted */
 };
 
 /* Defaults, and what /etc/kjump.conf ($KJUMP_CONF) says. */

@@ -217,6 +217,16 @@ int machine_ram(const char *iomem, struct mem_range **ranges)
 	return whole ? (int)whole : -1;
 }
 
+uint64_t meminfo_bytes(const char *key)
+{
+	char *text = read_text("/proc/meminfo");
+	char *line = text ? strstr(text, key) : NULL;
+	uint64_t kb = line ? strtoull(line + strlen(key), NULL, 10) : 0;
+
+	free(text);
+	return kb * KB;
+}
+
 uint64_t machine_ram_size(void)
 {
 	struct mem_range *ram;

@@ -39,6 +39,8 @@ int machine_ram(const char *iomem, struct mem_range **ranges);
 /* Sort, merge what touches; returns how many are left. */
 unsigned int merge_ranges(struct mem_range *r, unsigned int n);
 uint64_t machine_ram_size(void);
+/* A line of /proc/meminfo, @key with its colon. */
+uint64_t meminfo_bytes(const char *key);
 /* Can kexec_load(2) address all RAM? Not if a 32-bit kernel has some above 4 GB. */
 bool machine_ram_loadable(void);
 

@@ -11,10 +11,18 @@
  */
 int device_check(const char *path, const char *busy, bool force);
 /*
+ * The same, later, and refuse another disk of that name. @was: what device_identity() said
+ * then, which is which disk it is on, and where there; to be freed, NULL if it is on none.
+ */
+int device_check_again(const char *path, const char *was, bool force);
+char *device_identity(const char *path);
+/*
  * KJ_REFUSED, with the name, if this kernel can write to a file system or swaps, or has
  * any device open to write to it but @own (0: none).
  */
 int device_none_written(dev_t own);
+/* KJ_REFUSED if it is not encrypted, and something of this system is. */
+int device_keeps_secrets(const char *device);
 /* Whether another kernel finds it: KJ_REFUSED if hardware has none such, nor can it be told. */
 int device_on_hardware(const char *path);
 /* Whether what is on no disk is in memory or on a network. */

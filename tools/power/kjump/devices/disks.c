@@ -444,3 +444,35 @@ int disks_compare(const struct disks *d, const char *image, double wait, bool an
 	free(all);
 	return rc;
 }
+
+static bool writes_to(const struct disks *d, const struct noted *then)
+{
+	for (unsigned int i = 0; i < d->count; i++) {
+		const struct noted *now = &d->list[i];
+
+		for (unsigned int j = 0; now->writes && j < now->count; j++)
+			for (unsigned int k = 0; k < then->count; k++)
+				if (identity_compare(&now->pieces[j], &then->pieces[k]) ==
+				    SAME_DISK &&
+				    identity_overlap(&now->pieces[j], &then->pieces[k]))
+					return true;
+	}
+	return false;
+}
+
+char *disks_taken_over(const struct disks *d, const struct disks *now)
+{
+	struct here h = { 0 };
+	char *names = NULL;
+
+	device_for_each(add_disk, &h);
+	for (unsigned int i = 0; i < d->count; i++) {
+		const struct noted *n = &d->list[i];
+
+		if (n->seen && n->writes && n->guard != UNGUARDED &&
+		    state_of(&h, n, true) == CHANGED && writes_to(now, n))
+			add_listed(&names, ", ", n->name);
+	}
+	free_here(&h);
+	return names;
+}

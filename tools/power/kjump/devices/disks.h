@@ -62,4 +62,11 @@ int disks_look(struct disks *d, bool any_missing);
 int disks_compare(const struct disks *d, const char *image, double wait, bool any_missing,
 		  bool any_changed);
 
+/*
+ * Those of a saved system that have changed because this one, by what is to be guarded @now,
+ * has them in use, to write to them: it cannot be resumed any more. Their names, to be
+ * freed, or NULL.
+ */
+char *disks_taken_over(const struct disks *d, const struct disks *now);
+
 #endif

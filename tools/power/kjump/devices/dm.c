@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Device mapper, through its control device (Documentation/admin-guide/device-mapper). */
 #include "devices/dm.h"
+#include "devices/device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -210,4 +212,25 @@ int dm_open_new(const struct dm_piece *pieces, unsigned int count, bool write)
 	explicit_bzero(table, table->data_size);
 	free(table);
 	return fd;
+}
+
+static int look_at(void *ctx, const char *path)
+{
+	char **found = ctx, *file;
+	struct stat st;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode) || !dm_encrypts(st.st_rdev))
+		return 0;
+	file = xasprintf("/sys/dev/block/%u:%u/dm/name", major(st.st_rdev), minor(st.st_rdev));
+	*found = read_text(file);
+	free(file);
+	return !!*found;
+}
+
+char *dm_any_encrypted(void)
+{
+	char *found = NULL;
+
+	device_for_each(look_at, &found);
+	return found;
 }

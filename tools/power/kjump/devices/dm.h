@@ -22,6 +22,8 @@ struct dm_piece {
 bool dm_is(dev_t dev);
 /* Whether any of it is encrypted; false if that cannot be read. */
 bool dm_encrypts(dev_t dev);
+/* One of this system that is open, by its name, to be freed; NULL if there is none. */
+char *dm_any_encrypted(void);
 bool dm_is_lvm(dev_t dev);
 /* The target of it that writes to what is below as soon as it is set up; NULL if none does. */
 const char *dm_restless(dev_t dev);

@@ -80,7 +80,11 @@ void device_numbers_in(const char *dir, void (*visit)(void *ctx, dev_t dev), voi
 static bool is_own(const char *name)
 {
 	char *file = xasprintf("/sys/class/block/%s/dm/name", name), *text = read_text(file);
-	bool own = text && !strncmp(text, DM_OWN_NAME, strlen(DM_OWN_NAME));
+	unsigned int process, number;
+	int end = 0;
+	/* A volume of somebody else's may begin like that. */
+	bool own = text && sscanf(text, DM_OWN_NAME "%u-%u%n", &process, &number, &end) == 2 &&
+		   !text[end];
 
 	free(text);
 	free(file);

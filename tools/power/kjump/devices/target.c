@@ -2,6 +2,7 @@
 /* Whether a device or file may be written to. */
 #include "devices/device.h"
 #include "devices/disks.h"
+#include "devices/dm.h"
 #include "devices/map.h"
 #include "devices/users.h"
 #include "devices/volume.h"
@@ -151,6 +152,24 @@ static bool has_data(const struct image *image, const struct chunk_header *first
 	return image->super.state < IMAGE_COMPLETE || first->magic == CHUNK_MAGIC;
 }
 
+/* What its system had in use and this one has changed, to be freed; NULL if nothing is. */
+static char *why_lost(struct image *image)
+{
+	struct disks disks, now, busy;
+	char *names = NULL;
+
+	if (!image_read_all(image, true) && image->index.disks &&
+	    disks_parse(image->index.disks, &disks)) {
+		if (!disks_in_use(&now, &busy))
+			names = disks_taken_over(&disks, &now);
+		disks_free(&busy);
+		disks_free(&now);
+		disks_free(&disks);
+	}
+	fail_clear();
+	return names;
+}
+
 /*
  * One that can still be resumed is as much as a file system; and one that is none any more
  * may be @what somebody has made of the device since, leaving some of it. (What an image
@@ -159,10 +178,22 @@ static bool has_data(const struct image *image, const struct chunk_header *first
 static int check_image(const char *path, const char *what, const struct chunk_header *first)
 {
 	struct image image;
-	char when[32];
+	char when[32], *lost = NULL;
+	static bool said;
 	int rc = image_open(&image, path, false), bad = rc ? rc : image_read_super(&image);
 
-	if (!bad && image.super.state == IMAGE_COMPLETE) {
+	if (!bad && image.super.state == IMAGE_COMPLETE)
+		lost = why_lost(&image);
+	if (lost) {
+		image_when(&image, when, sizeof(when));
+		/* It is looked at twice. */
+		if (!said) {
+			step("the system that was saved on %s %s was not resumed,", path, when);
+			step("and cannot be any more: this one writes to %s", lost);
+		}
+		said = true;
+		free(lost);
+	} else if (!bad && image.super.state == IMAGE_COMPLETE) {
 		image_when(&image, when, sizeof(when));
 		rc = fail(KJ_REFUSED,
 			  "%s holds the image of a system saved %s that was not resumed; --force overwrites it, and that system is lost",
@@ -280,6 +311,19 @@ static int check_writable(const char *path)
 	return fail(KJ_REFUSED, "%s is read-only (blockdev --setrw, or a switch on it)", path);
 }
 
+int device_keeps_secrets(const char *device)
+{
+	char *name = dm_any_encrypted();
+	int rc = KJ_OK;
+
+	if (name && !volume_encrypted(device))
+		rc = fail(KJ_REFUSED,
+			  "%s is not encrypted, but %s of this system is: whoever gets hold of it could read what was in memory, keys of the disks too; make a logical volume for it (lvcreate), which is encrypted like the others, or --unencrypted (unencrypted=yes in /etc/kjump.conf, as kjump setup --unencrypted has it)",
+			  device, name);
+	free(name);
+	return rc;
+}
+
 int device_check(const char *path, const char *busy, bool force)
 {
 	struct stat st;
@@ -304,4 +348,30 @@ int device_check(const char *path, const char *busy, bool force)
 			return rc;
 	}
 	return force ? KJ_OK : check_content(path);
+}
+
+char *device_identity(const char *path)
+{
+	struct identity id;
+	struct stat st;
+	char *text;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode) || identity_of(st.st_rdev, &id)) {
+		fail_clear();
+		return NULL;
+	}
+	text = identity_text(&id);
+	identity_free(&id);
+	return text;
+}
+
+int device_check_again(const char *path, const char *was, bool force)
+{
+	char *is = device_identity(path);
+	bool same = was && is ? !strcmp(was, is) : was == is;
+
+	free(is);
+	if (!same)
+		return fail(KJ_REFUSED, "%s is another disk than it was at first: try again", path);
+	return device_check(path, NULL, force);
 }

@@ -63,16 +63,6 @@ int need_view(void)
 	return rc;
 }
 
-uint64_t meminfo_bytes(const char *key)
-{
-	char *text = read_text("/proc/meminfo");
-	char *line = text ? strstr(text, key) : NULL;
-	uint64_t kb = line ? strtoull(line + strlen(key), NULL, 10) : 0;
-
-	free(text);
-	return kb * KB;
-}
-
 /* Memory kept for peers is in no image of this kernel. */
 static uint64_t memory_of_peers(void)
 {
@@ -101,6 +91,56 @@ uint64_t memory_in_use(void)
 	if (!all)
 		all = meminfo_bytes("MemTotal:");
 	return all > unused ? all - unused : 0;
+}
+
+/* RAM of a kernel like this one that no image can have: for what can be moved, or CMA's. */
+static uint64_t memory_only_movable(void)
+{
+	char *text = read_text("/proc/zoneinfo"), *rest = text, *line;
+	uint64_t bytes = meminfo_bytes("CmaTotal:");
+	unsigned long long pages;
+	bool movable = false;
+	char zone[16];
+
+	while (rest && (line = strsep(&rest, "\n"))) {
+		if (sscanf(line, "Node %*u, zone %15s", zone) == 1)
+			movable = !strcmp(zone, "Movable");
+		else if (movable && sscanf(line, " managed %llu", &pages) == 1)
+			bytes += pages * PAGE;
+	}
+	free(text);
+	return bytes;
+}
+
+/*
+ * The kernel that resumes this system loads it beside itself: its own structures, 1/64 of
+ * RAM, lists of what is loaded, and the @initramfs, bytes, have to fit into what is free
+ * now, and into memory that can be had for that. Files that are only cached make room first,
+ * as much as it will hardly need.
+ */
+int leave_room(uint64_t initramfs)
+{
+	uint64_t all = machine_ram_size(), only_movable = memory_only_movable();
+	uint64_t ram = all > only_movable ? all - only_movable : all;
+	uint64_t in_use = memory_in_use(), is_left, least = all / 50 + initramfs;
+	uint64_t plenty = ram / 8 < 512 * MB ? ram / 8 : 512 * MB;
+	char is_free[32], wanted[32];
+
+	if (ram < in_use + least + initramfs + plenty) {
+		sync();
+		write_line("/proc/sys/vm/drop_caches", "1");
+		in_use = memory_in_use();
+	}
+	if (!ram || ram >= in_use + least)
+		return KJ_OK;
+	is_left = ram > in_use ? ram - in_use : 0;
+	return fail(KJ_REFUSED,
+		    "%s of memory are free%s, and the kernel that is to resume this system will need %s beside it: end something, or hibernate with less in memory%s",
+		    human_size(is_left, is_free, sizeof(is_free)),
+		    only_movable ? " beside what can be had for movable pages only" : "",
+		    human_size(least, wanted, sizeof(wanted)),
+		    only_movable ?
+		    ", or boot with less for movable pages (kernelcore=, movablecore=, cma=)" : "");
 }
 
 /* The devices this kernel uses, as they are now, and the firmware. */

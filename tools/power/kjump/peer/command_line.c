@@ -185,6 +185,18 @@ static void add_limit(char **line, const char *append)
 	free(word);
 }
 
+/*
+ * Only a panic leads back: one of its threads that is ended by a fault may be what saves, or
+ * probes a device, and the others wait for it.
+ */
+static void add_panic(char **line, const char *append)
+{
+	static const char word[] = "oops=panic";
+
+	if (!command_line_has(append, "oops="))
+		add(line, word, strlen(word));
+}
+
 static int add_appended(char **line, const char *append)
 {
 	struct word w;
@@ -225,6 +237,7 @@ int peer_command_line(const char *own, const char *append, const struct mem_rang
 	add_guards(line, window);
 	add_own(line, own);
 	add_limit(line, append);
+	add_panic(line, append);
 	add(line, ours, strlen(ours));
 	rc = add_appended(line, append);
 	length = strlen(*line);

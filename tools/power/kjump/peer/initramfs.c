@@ -67,6 +67,16 @@ static bool is_a_distribution_s(const char *name)
 	return false;
 }
 
+static void begin_crypttab(struct cpio *c, uint64_t size)
+{
+	c->fs->long_crypttab = size >= CRYPTTAB_MAX;
+	if (c->fs->long_crypttab)
+		return;
+	c->keep = c->fs->crypttab;
+	c->to_keep = (size_t)size;
+	c->keep[size] = 0;
+}
+
 static bool entry_done(struct cpio *c)
 {
 	const char *name = c->head + HEADER, *last;
@@ -91,6 +101,9 @@ static bool entry_done(struct cpio *c)
 	if (!strcmp(last, "kjump") && S_ISREG(mode) && (mode & 0111))
 		c->fs->has_kjump = true;
 	c->fs->sets_up_disks |= is_a_distribution_s(name);
+	c->fs->initramfs_tools |= !strcmp(name, "conf/initramfs.conf");
+	if (S_ISREG(mode) && !strcmp(name, "cryptroot/crypttab"))
+		begin_crypttab(c, size);
 	if (S_ISREG(mode))
 		c->fs->unpacked += align_up(size, PAGE);
 	return true;
@@ -103,6 +116,17 @@ void cpio_begin(struct cpio *c, struct initramfs *fs)
 	c->want = HEADER;
 }
 
+static void keep(struct cpio *c, const uint8_t *data, size_t length)
+{
+	if (length > c->to_keep)
+		length = c->to_keep;
+	if (!length)
+		return;
+	memcpy(c->keep, data, length);
+	c->keep += length;
+	c->to_keep -= length;
+}
+
 size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length)
 {
 	size_t at = 0;
@@ -113,6 +137,7 @@ size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length)
 		if (c->skip) {
 			if (n > c->skip)
 				n = (size_t)c->skip;
+			keep(c, data + at, n);
 			c->skip -= n;
 		} else {
 			if (n > c->want - c->have)

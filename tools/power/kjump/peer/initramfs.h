@@ -5,10 +5,16 @@
 
 #include "common/kjump.h"
 
+#define CRYPTTAB_MAX	16384u
+
 struct initramfs {
 	uint64_t packed, unpacked;	/* bytes of the file, and of memory its files take */
 	bool has_init, has_kjump;
 	bool sets_up_disks;		/* it is a distribution's, to mount the root file system */
+	bool initramfs_tools;		/* that of Debian and the like */
+	/* What of encrypted devices that one opens; all of it, with a 0 at its end. */
+	char crypttab[CRYPTTAB_MAX];
+	bool long_crypttab;		/* or no more than is unknown */
 };
 
 /* Read it all; KJ_FAILED, or KJ_REFUSED if it is none. */
@@ -20,6 +26,8 @@ int initramfs_read(const char *path, struct initramfs *fs);
 struct cpio {
 	struct initramfs *fs;
 	uint64_t skip;			/* bytes of the file being passed over */
+	char *keep;			/* they are put here first, so many: */
+	size_t to_keep;
 	size_t have, want;		/* of a header and name, or 0: between entries */
 	char head[110 + 4096 + 4];
 	bool ended;			/* after the last entry of an archive */

@@ -66,10 +66,10 @@ int need_jump_support(void);
 int need_loading(bool anew);
 /* To jump, and to have this system's memory looked at by the peer. */
 int need_view(void);
-/* A line of /proc/meminfo, @key with its colon. */
-uint64_t meminfo_bytes(const char *key);
 /* Memory an image may take: all RAM but what is free. */
 uint64_t memory_in_use(void);
+/* KJ_REFUSED if the kernel that resumes this one, with that @initramfs, will not fit beside it. */
+int leave_room(uint64_t initramfs);
 /* A message with an action, and with room for what every message has. */
 int peer_message(struct message *m, const char *action);
 /* Jump with a message. What it asks for is not to be done at a later jump. */

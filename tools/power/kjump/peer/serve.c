@@ -13,6 +13,8 @@
 
 /* Going back can fail for a moment: a device that is busy, an event that woke us. */
 #define RETRY_SECONDS	1
+/* Or as long as a device that has failed stays that way. */
+#define RETRIES		30
 
 /* Disks are found in the background while the peer boots; later they are there at once. */
 #define DEVICE_SECONDS	30
@@ -220,16 +222,23 @@ static bool serve_once(void)
 	return back;
 }
 
-/* Nobody may be there to try again, and the first kernel waits. */
+/*
+ * Nobody may be there to try again, and the first kernel waits. A panic leads back, too, and
+ * asks no device of this kernel for anything.
+ */
 static int go_back_at_last(void)
 {
-	for (;;) {
+	for (unsigned int n = 1;; n++) {
 		int rc = go_back(NULL);
 
 		if (!rc || rc == KJ_NONE || rc == KJ_REFUSED)
 			return rc;
 		fprintf(stderr, "kjump: %s; trying again\n", fail_text());
 		fail_clear();
+		if (n == RETRIES) {
+			fprintf(stderr, "kjump: this kernel cannot go back and is ended\n");
+			write_line("/proc/sysrq-trigger", "c");
+		}
 		sleep(RETRY_SECONDS);
 	}
 }

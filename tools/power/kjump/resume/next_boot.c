@@ -9,12 +9,11 @@
 #include "common/kjump.h"
 #include "devices/dm.h"
 #include "devices/names.h"
-#include "devices/users.h"
-#include "devices/volume.h"
 #include "peer/bzimage.h"
 #include "peer/initramfs.h"
 #include "peer/peer.h"
 #include "resume/grub.h"
+#include "resume/opens.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -23,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* It is there, and cannot: whatever else is called /boot/vmlinuz-X may be anything. */
@@ -38,10 +38,11 @@ static bool cannot_jump(const char *boot, const char *name)
 }
 
 /* The one of these files of @boot that resumes nothing, if that is so of all; to be freed. */
-static char *without_kjump(const char *boot, const char *initrds, uint64_t *bytes)
+static char *without_kjump(const char *boot, const char *initrds, struct next_boot *next)
 {
 	char *names = xasprintf("%s", initrds), *rest = names, *name, *last = NULL;
 	struct initramfs fs = { 0 };
+	bool any;
 
 	while ((name = strsep(&rest, " \t"))) {
 		if (!*name)
@@ -49,8 +50,10 @@ static char *without_kjump(const char *boot, const char *initrds, uint64_t *byte
 		free(last);
 		last = xasprintf("%s/%s", boot, basename(name));
 		/* One that cannot be looked into may have anything. */
-		if (initramfs_scan(last, &fs) || fs.has_kjump) {
-			*bytes += fs.unpacked;
+		any = initramfs_scan(last, &fs);
+		if (any || fs.has_kjump) {
+			next->bytes += fs.unpacked;
+			next->opens = any ? NULL : opened_by_initramfs(&fs);
 			fail_clear();
 			free(last);
 			last = NULL;
@@ -75,7 +78,7 @@ static bool is_another(const char *from, const char *device)
 
 /*
  * An initramfs sets up no volume of LVM that neither holds the root file system nor is
- * named; what is encrypted it opens if it is told to (next_boot_opens()).
+ * named; what is encrypted it opens if it is told to (opens.c).
  */
 static bool is_volume(const char *device)
 {
@@ -142,7 +145,7 @@ static int check_root(const char *words, const char *what)
 }
 
 static int check_entry(const char *boot, const char *cfg, const struct boot_entry *entry,
-		       const char *device, uint64_t *bytes)
+		       const char *device, struct next_boot *next)
 {
 	const char *name = basename(entry->kernel);
 	char *initrd;
@@ -161,7 +164,7 @@ static int check_entry(const char *boot, const char *cfg, const struct boot_entr
 		return fail(KJ_REFUSED,
 			    "the next boot, %s by %s, has no initramfs and would not resume this system: make one (update-initramfs -c -k, update-grub), or --any-boot",
 			    name, cfg);
-	initrd = without_kjump(boot, entry->initrds, bytes);
+	initrd = without_kjump(boot, entry->initrds, next);
 	if (initrd)
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s, has no kjump in its initramfs, %s, and would not resume this system: have it made again (update-initramfs -u -k all), or --any-boot",
@@ -180,6 +183,25 @@ static void judge_by(const char *own, const char *device)
 	}
 }
 
+/*
+ * A GRUB has started this kernel without kjump.restore, though this system's own had it by
+ * then: that of another system on this machine did, with an entry that is older.
+ */
+static int check_grub(const char *own, const char *cfg, const char *device)
+{
+	struct timespec up, now;
+	struct stat st;
+
+	if (!command_line_has(own, "BOOT_IMAGE=") || command_line_has(own, "kjump.restore") ||
+	    command_line_has(own, "kjump.restore=") || stat(cfg, &st) ||
+	    clock_gettime(CLOCK_BOOTTIME, &up) || clock_gettime(CLOCK_REALTIME, &now) ||
+	    st.st_mtime >= now.tv_sec - up.tv_sec)
+		return KJ_OK;
+	return fail(KJ_REFUSED,
+		    "this boot had no kjump.restore=%s, which %s had by then: that is not what started it, and what did (a GRUB of another system, another entry, kexec) would not resume it; update-grub in the system whose GRUB it was, or reboot once, or --any-boot",
+		    device, cfg);
+}
+
 /* It is named after GRUB's program, which is grub2-install elsewhere; one may be left over. */
 static const char *grub_folder(const char *boot)
 {
@@ -194,7 +216,7 @@ static const char *grub_folder(const char *boot)
 	return other.st_mtime > one.st_mtime ? "grub2" : "grub";
 }
 
-int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
+int next_boot_check(const char *boot, const char *device, struct next_boot *next)
 {
 	const char *grub = grub_folder(boot);
 	char *cfg_file = xasprintf("%s/%s/grub.cfg", boot, grub), *cfg = read_text(cfg_file);
@@ -205,7 +227,9 @@ int next_boot_check(const char *boot, const char *device, uint64_t *bytes)
 	bool known = cfg && grub_next(cfg, env, &entry);
 
 	if (known)
-		rc = check_entry(boot, cfg_file, &entry, device, bytes);
+		rc = check_entry(boot, cfg_file, &entry, device, next);
+	if (known && own && !rc)
+		rc = check_grub(own, cfg_file, device);
 	/* A grub.cfg may be left over from before another boot loader; GRUB itself says so. */
 	if (own && (!known || (!rc && !command_line_has(own, "BOOT_IMAGE=")))) {
 		judge_by(own, device);
@@ -237,79 +261,4 @@ void next_boot_settle(const char *boot)
 		ioctl(fd, FITHAW, 0);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(fd);
-}
-
-/* --- what is encrypted -------------------------------------------------- */
-
-static void list_key(void *names, const char *name)
-{
-	add_listed(names, "\n", name);
-}
-
-struct key {
-	const char *name;
-	bool found;
-};
-
-static void find_key(void *ctx, const char *name)
-{
-	struct key *key = ctx;
-
-	key->found |= !strcmp(name, key->name);
-}
-
-/* crypttab(5): name, device, key, and options with commas between them. */
-static bool has_option(char *line, const char *name)
-{
-	char *word, *option;
-	int field = 0;
-
-	while ((word = strsep(&line, " \t"))) {
-		if (!*word)
-			continue;
-		if (!field && strcmp(word, name))
-			return false;
-		if (field++ < 3)
-			continue;
-		while ((option = strsep(&word, ",")))
-			if (!strcmp(option, "initramfs") || !strcmp(option, "x-initrd.attach"))
-				return true;
-		return false;
-	}
-	return false;
-}
-
-static bool told_to_open(const char *crypttab, const char *name)
-{
-	char *text = read_text(crypttab), *rest = text, *line;
-	bool told = false;
-
-	while (!told && rest && (line = strsep(&rest, "\n")))
-		told = has_option(line, name);
-	free(text);
-	return told;
-}
-
-int next_boot_opens(const char *crypttab, const char *device)
-{
-	char *names = NULL, *rest;
-	struct key key;
-	struct stat st;
-	bool known;
-	int rc = KJ_OK;
-
-	if (!stat(device, &st) && S_ISBLK(st.st_mode))
-		volume_keys(st.st_rdev, list_key, &names);
-	rest = names;
-	while (!rc && rest) {
-		key = (struct key){ .name = strsep(&rest, "\n") };
-		/* What the root file system is on is opened, whatever is said of it. */
-		volume_keys(file_system_of("/", &known), find_key, &key);
-		if (!key.found && !told_to_open(crypttab, key.name))
-			rc = fail(KJ_REFUSED,
-				  "no initramfs opens %s, which %s is on, so that the next boot would not resume this system: add the option initramfs in %s and update-initramfs -u, or --closed",
-				  key.name, device, crypttab);
-	}
-	free(names);
-	return rc;
 }

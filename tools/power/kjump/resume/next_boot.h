@@ -5,19 +5,19 @@
 
 #include <stdint.h>
 
+/* What is known of it. */
+struct next_boot {
+	uint64_t bytes;			/* of memory its initramfs takes */
+	char *opens;			/* see opened_by_initramfs() */
+};
+
 /*
  * KJ_REFUSED if the boot loader whose files are in the folder @boot will start what does
  * not resume an image on @device; where that cannot be told, there is a line about what is
- * needed. The memory its initramfs takes is added to @bytes, as far as that is known.
+ * needed.
  */
-int next_boot_check(const char *boot, const char *device, uint64_t *bytes);
+int next_boot_check(const char *boot, const char *device, struct next_boot *next);
 /* Have all of the file system that @boot is on where a boot loader finds it. */
 void next_boot_settle(const char *boot);
-/*
- * KJ_REFUSED if @device is, or is on, an encrypted device that is not opened before an
- * image is looked for: neither is the root file system on it, nor does the file @crypttab
- * have it opened.
- */
-int next_boot_opens(const char *crypttab, const char *device);
 
 #endif

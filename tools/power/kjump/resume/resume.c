@@ -6,6 +6,7 @@
 #include "peer/kexec.h"
 #include "resume/resume.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/elf-em.h>
 #include <stdlib.h>
@@ -292,6 +293,73 @@ static int load_data(void *ctx, uint64_t data_offset, const void *data, size_t l
 	}
 	/* The buffer is the next chunk's after this. */
 	return !rc && l->nr_segments ? load_call(l, true) : rc;
+}
+
+/* --- memory that is kept for others ------------------------------------- */
+
+static struct kept {
+	char *file, *line;
+	struct kept *next;
+} *taken;
+
+static void take_huge_pages(void)
+{
+	static const char sizes[] = "/sys/kernel/mm/hugepages";
+	DIR *d = opendir(sizes);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		struct kept kept = { .next = taken };
+
+		kept.file = xasprintf("%s/%s/nr_hugepages", sizes, e->d_name);
+		kept.line = read_text(kept.file);
+		if (!kept.line || !strcmp(kept.line, "0") || write_line(kept.file, "0")) {
+			free(kept.file);
+			free(kept.line);
+			continue;
+		}
+		taken = xalloc(sizeof(*taken));
+		*taken = kept;
+	}
+	if (d)
+		closedir(d);
+}
+
+static bool suffices(const struct image *image)
+{
+	return meminfo_bytes("MemAvailable:") >=
+	       image->super.data_bytes + machine_ram_size() / 50;
+}
+
+void restore_take_kept_memory(const struct image *image)
+{
+	static const char crash[] = "/sys/kernel/kexec_crash_size";
+	char *size;
+
+	if (suffices(image))
+		return;
+	take_huge_pages();
+	if (taken)
+		step("huge pages that nobody uses yet make room for the image");
+	if (suffices(image))
+		return;
+	size = read_text(crash);
+	if (size && strcmp(size, "0") && !write_line(crash, "0"))
+		step("what was kept for a crash kernel makes room for the image");
+	free(size);
+}
+
+void restore_give_back_memory(void)
+{
+	while (taken) {
+		struct kept *kept = taken;
+
+		taken = kept->next;
+		write_line(kept->file, kept->line);
+		free(kept->file);
+		free(kept->line);
+		free(kept);
+	}
 }
 
 int restore_load(struct image *image)

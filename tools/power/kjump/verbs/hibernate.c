@@ -8,6 +8,7 @@
 #include "peer/kexec.h"
 #include "peer/peer.h"
 #include "resume/next_boot.h"
+#include "resume/opens.h"
 #include "verbs/verbs.h"
 
 #include <stdlib.h>
@@ -30,13 +31,13 @@ static void disown(const char *device)
 
 enum {
 	OPT_FORCE = OPT_FIRST, OPT_REBOOT, OPT_COMPRESS, OPT_DRY_RUN, OPT_MISSING, OPT_ANY_BOOT,
-	OPT_CLOSED,
-	OPT_UNGUARDED
+	OPT_CLOSED, OPT_UNGUARDED, OPT_UNENCRYPTED,
 };
 
 static const char hibernate_help[] =
 	"kjump hibernate [--dry-run] [--force] [--ignore-missing] [--ignore-unguarded]\n"
-	"                [--any-boot] [--closed] [--reboot] [--compress=lz4|zstd|none] [DEVICE]\n\n"
+	"                [--any-boot] [--closed] [--unencrypted] [--reboot]\n"
+	"                [--compress=lz4|zstd|none] [DEVICE]\n\n"
 	"Save this system on DEVICE, a partition that nothing else uses (default: device=\n"
 	"in /etc/kjump.conf), and power off. At the next boot \"kjump restore\" in the\n"
 	"initramfs resumes it, and this command says so and ends. If it cannot be saved,\n"
@@ -52,6 +53,9 @@ static const char hibernate_help[] =
 	"               in /etc/kjump.conf)\n"
 	"  --any-boot   although what GRUB starts next, unless you choose, resumes nothing\n"
 	"  --closed     although no initramfs opens what is encrypted and DEVICE is on\n"
+	"  --unencrypted\n"
+	"               although disks of this system are encrypted and DEVICE is not (or\n"
+	"               unencrypted=yes in /etc/kjump.conf)\n"
 	"  --reboot     reboot instead of powering off\n"
 	"  --compress   how (default: compress= in /etc/kjump.conf, or lz4)\n";
 
@@ -81,29 +85,6 @@ static int check_guards(bool any_unguarded)
 	return rc;
 }
 
-/*
- * The kernel that resumes this system loads it beside itself: its own structures, 1/64 of
- * RAM, lists of what is loaded, and the @initramfs, bytes, have to fit into what is free
- * now. Files that are only cached make room first, as much as it will hardly need.
- */
-static int leave_room(uint64_t initramfs)
-{
-	uint64_t ram = machine_ram_size(), least = ram / 50 + initramfs;
-	uint64_t plenty = ram / 8 < 512 * MB ? ram / 8 : 512 * MB;
-	char is_free[32], wanted[32];
-
-	if (ram - memory_in_use() < least + initramfs + plenty) {
-		sync();
-		write_line("/proc/sys/vm/drop_caches", "1");
-	}
-	if (!ram || ram - memory_in_use() >= least)
-		return KJ_OK;
-	return fail(KJ_REFUSED,
-		    "%s of memory are free, and the kernel that is to resume this system will need %s beside it: end something, or hibernate with less in memory",
-		    human_size(ram - memory_in_use(), is_free, sizeof(is_free)),
-		    human_size(least, wanted, sizeof(wanted)));
-}
-
 int verb_hibernate(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -114,15 +95,17 @@ int verb_hibernate(int argc, char **argv)
 		{ "ignore-unguarded", no_argument, NULL, OPT_UNGUARDED },
 		{ "any-boot", no_argument, NULL, OPT_ANY_BOOT },
 		{ "closed", no_argument, NULL, OPT_CLOSED },
+		{ "unencrypted", no_argument, NULL, OPT_UNENCRYPTED },
 		{ "compress", required_argument, NULL, OPT_COMPRESS },
 		{ NULL }
 	};
 	bool force = false, missing = false, any_boot = false, closed = false, again = false,
 	     dry = false;
-	uint64_t initramfs = 0;
+	struct next_boot next = { 0 };
 	struct message m;
 	struct conf conf;
 	const char *device;
+	char *disk;
 	int c, rc = conf_read(&conf);
 
 	if (rc)
@@ -138,6 +121,8 @@ int verb_hibernate(int argc, char **argv)
 			any_boot = true;
 		else if (c == OPT_CLOSED)
 			closed = true;
+		else if (c == OPT_UNENCRYPTED)
+			conf.unencrypted = true;
 		else if (c == OPT_REBOOT)
 			again = true;
 		else if (c == OPT_DRY_RUN)
@@ -170,12 +155,15 @@ int verb_hibernate(int argc, char **argv)
 		rc = fail(KJ_REFUSED,
 			  "RAM above 4 GB, which this i386 system has, can be saved but not loaded again; "
 			  "boot with mem=4G, or use kjump snapshot");
+	if (!rc && !conf.unencrypted)
+		rc = device_keeps_secrets(device);
 	if (!rc)
 		rc = check_guards(conf.any_unguarded);
-	if (!rc && !closed)
-		rc = next_boot_opens("/etc/crypttab", device);
 	if (!rc && !any_boot)
-		rc = next_boot_check("/boot", device, &initramfs);
+		rc = next_boot_check("/boot", device, &next);
+	if (!rc && !closed)
+		rc = check_opens("/boot", next.opens, "/etc/crypttab", device);
+	free(next.opens);
 	if (!rc && dry) {
 		rc = peer_check_room(device);
 		if (!rc)
@@ -184,10 +172,12 @@ int verb_hibernate(int argc, char **argv)
 			step("%s: this system could be saved there", device);
 		return rc;
 	}
+	if (rc)
+		return rc;
+	disk = device_identity(device);
+	rc = have_peer(&conf);
 	if (!rc)
-		rc = have_peer(&conf);
-	if (!rc)
-		rc = leave_room(initramfs);
+		rc = leave_room(next.bytes);
 	if (rc)
 		return rc;
 	rc = peer_message(&m, ACTION_HIBERNATE);
@@ -201,7 +191,10 @@ int verb_hibernate(int argc, char **argv)
 	if (shared_size() < m.room)
 		rc = shared_resize(m.room);
 	if (!rc)
+		rc = device_check_again(device, disk, force);
+	if (!rc)
 		rc = peer_name_device(device, &m);
+	free(disk);
 	if (!rc)
 		rc = check_interrupted();
 	if (rc)

@@ -237,8 +237,16 @@ static int restore_from(const char *path, bool check, const struct ignored *igno
 		rc = need_jump_support();
 	if (!rc)
 		rc = need_loading(true);
+	/* What has changed already is not loaded first; others may still be missing. */
 	if (!rc && !check)
+		rc = check_disks(&image, 0, true, ignored->changed);
+	if (!rc && !check) {
+		restore_take_kept_memory(&image);
 		rc = restore_load(&image);
+		/* Part of it may be loaded. */
+		if (rc)
+			kexec_unload();
+	}
 	/* By now the disks had some time to appear. */
 	if (!rc) {
 		rc = check_disks(&image, DISK_SECONDS, ignored->missing, ignored->changed);
@@ -251,6 +259,7 @@ static int restore_from(const char *path, bool check, const struct ignored *igno
 		step("resuming");
 		rc = restore_jump(&image);
 	}
+	restore_give_back_memory();
 	image_close(&image);
 	return rc;
 }

@@ -177,11 +177,12 @@ static int write_dump(const struct message *m, const char *via, const char *file
 }
 
 /*
- * Jump, and have the image saved in shared memory or on @via; @m is the answer then. If it
- * does not fit into as much memory as it mostly takes, it is done once more with all there
- * is.
+ * Jump, and have the image saved in shared memory or on @via, which is on @disk; @m is the
+ * answer then. If it does not fit into as much memory as it mostly takes, it is done once
+ * more with all there is.
  */
-static int save_image_of_us(const struct conf *conf, const char *via, struct message *m)
+static int save_image_of_us(const struct conf *conf, const char *via, const char *disk,
+			    bool force, struct message *m)
 {
 	char *too_small = NULL;
 	uint64_t had = 0;
@@ -193,6 +194,8 @@ static int save_image_of_us(const struct conf *conf, const char *via, struct mes
 			break;
 		message_add(m, "compress", "%s", image_algorithm_name(conf->compress));
 		rc = via ? shared_resize(m->room) : share_for_image(m, i);
+		if (!rc && via)
+			rc = device_check_again(via, disk, force);
 		if (!rc && via)
 			rc = peer_name_device(via, m);
 		if (!rc)
@@ -222,6 +225,7 @@ int verb_snapshot(int argc, char **argv)
 		{ NULL }
 	};
 	const char *via = NULL, *file;
+	char *disk;
 	bool force = false;
 	struct message m;
 	struct conf conf;
@@ -252,12 +256,15 @@ int verb_snapshot(int argc, char **argv)
 		rc = need_view();
 	if (!rc)
 		rc = check_space(file, !via);
-	if (!rc)
-		rc = have_peer(&conf);
+	if (rc)
+		return rc;
+	disk = via ? device_identity(via) : NULL;
+	rc = have_peer(&conf);
 	if (rc)
 		return rc;
 	hold_signals();
-	rc = save_image_of_us(&conf, via, &m);
+	rc = save_image_of_us(&conf, via, disk, force, &m);
+	free(disk);
 	if (!rc)
 		rc = write_dump(&m, via, file, force);
 	if (!via && shared_size() > m.room && shared_resize(0) && !rc)
