@@ -60,7 +60,7 @@
  * often some came back that had gone offline.
  */
 static struct {
-	struct mutex lock;
+	struct mutex lock;			/* of all this */
 	unsigned long added, back;
 	unsigned long pages_gone;		/* of @known, now */
 	struct kexec_jump_ranges known;		/* has been offline, now or before */

@@ -138,6 +138,7 @@ any_encrypted()
 # Where else the device $device is named, by whoever expects something else there.
 named_in()
 {
+	there=$(readlink -f "$device")
 	for file in /etc/fstab /etc/crypttab /etc/initramfs-tools/conf.d/resume; do
 		# The first two words: a device, or a name and a device.
 		for word in $(sed 's/^RESUME=//; s/#.*//' "$file" 2>/dev/null |
@@ -147,7 +148,7 @@ named_in()
 			/dev/*) ;;
 			*) continue ;;
 			esac
-			if [ "$word" ] && [ "$(readlink -f "$word")" = "$(readlink -f "$device")" ]; then
+			if [ "$word" ] && [ "$(readlink -f "$word")" = "$there" ]; then
 				echo "$file"
 				return
 			fi
