@@ -72,7 +72,7 @@ static inline struct kimage **kexec_jump_place(struct kimage **unnamed, unsigned
 
 static inline void kexec_jump_tidy_places(void) { }
 static inline struct kimage *kexec_jump_meant(struct kimage *unnamed) { return unnamed; }
-static inline int kexec_jump_would_run(struct kimage **unnamed) { return *unnamed; }
+static inline int kexec_jump_would_run(struct kimage **unnamed) { return !!*unnamed; }
 static inline void kexec_jump_panic(const char *message) { }
 static inline bool kexec_jump_may_crash(void) { return kexec_jump_in_progress(); }
 static inline bool kexec_jump_may_add_memory(u64 start, u64 size) { return true; }
