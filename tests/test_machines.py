@@ -41,21 +41,26 @@ def check_found(g, found):
         assert re.search(line, log), line
 
 
+def round_trips(g, times, work, found):
+    """To the peer that was loaded, which finds that, and back."""
+    for n in range(times):
+        g.jump("kjreboot", to="B")
+        if not n:
+            check_found(g, found)
+            load_way_back(g)
+        g.jump("kjreboot", to="A")
+        work.check()
+
+
 def test_peer_that_uses_x2apic(boot, tmp_path):
     """This kernel was told not to, and finds its interrupt controller as it knows it."""
     kw, args, found = MACHINES["iommu"]
     g = boot("x86_64", memory="512M", workdir=tmp_path, qemu_args=args, **kw | {"append": f"{kw['append']} nox2apic"})
     with at_work(g) as work:
         load_kernel(g, append=kw["append"])
-        for n in range(2):
-            g.jump("kjreboot", to="B")
-            if not n:
-                check_found(g, found)
-                load_way_back(g)
-            g.jump("kjreboot", to="A")
-            work.check()
-            for cpu in 0, 1:
-                g.run(f"taskset {1 << cpu} usleep 20000").check()
+        round_trips(g, 2, work, found)
+        for cpu in 0, 1:
+            g.run(f"taskset {1 << cpu} usleep 20000").check()
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -70,13 +75,7 @@ def test_machine(boot, tmp_path, machine):
           "|| echo wrong >>/tmp/wrong; done) >/dev/null 2>&1 &").check()
     # kjump finds its window itself.
     load_kernel(g, append=append, **PLACES.get(machine, {}))
-    for n in range(3):
-        g.jump("kjreboot", to="B")
-        if not n:
-            check_found(g, found)
-            load_way_back(g)
-        g.jump("kjreboot", to="A")
-        work.check()
+    round_trips(g, 3, work, found)
     g.run("kill %1; ! test -e /tmp/wrong && kexec -u").check()
     hibernate(g, f"kjump hibernate {TARGET}")
     work.g = g = resume(boot, g, append=f"kjump.restore={TARGET} {append}")
