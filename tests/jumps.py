@@ -16,7 +16,7 @@ import pytest
 from kjlab.echo import EchoServer
 from kjlab.guest import free_kb, loaded_kb
 from kjlab.kernel import fragment_of
-from kjlab.util import BASE
+from kjlab.util import BASE, BUILD
 
 MB = 1 << 20
 # Where chance decides, KJ_SEED=N decides the same again, as far as the host's timing allows.
@@ -54,6 +54,17 @@ def load_kernel(g, **kw):
 def jump_back_entry(g):
     """In the peer: where its command line says it can jump back to."""
     return int(re.findall(r"kexec_jump_back_entry=(\w+)", g.run("cat /proc/cmdline").out)[-1], 0)
+
+
+def stop_at(g, function, *commands):
+    """Wait until this function of the kernel is called, and have gdb do these: the kernel is where it was linked for (nokaslr)."""
+    g.monitor(f"gdbserver unix:{g.dir}/gdb,server=on,wait=off")
+    symbols = subprocess.run(["nm", BUILD / g.variant / "vmlinux"], check=True, capture_output=True, text=True).stdout
+    (at,) = re.findall(rf"^(\w+) [Tt] {function}$", symbols, re.M)
+    said = subprocess.run(["gdb", "-nx", "-batch", *(arg for line in (
+        f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", *commands, "delete", "detach")
+        for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
+    assert "hit Breakpoint 1" in said
 
 
 def load_crash_kernel(g, append=""):

@@ -322,20 +322,22 @@ def test_memory_kept_for_others(boot, tmp_path):
     g.run("kjump load --ready", timeout=300).check()
     fill(g, 64 << 10)
     hibernate(g, f"kjump hibernate --force {disk}")
-    # It is damaged: booted afresh, there are as many as were asked for.
-    with open(tmp_path / "blank.img", "r+b") as f:
-        f.seek(20 * MB)
-        byte = f.read(1)
-        f.seek(20 * MB)
-        f.write(bytes([byte[0] ^ 1]))
+
+    def flip():
+        with open(tmp_path / "blank.img", "r+b") as f:
+            f.seek(20 * MB)
+            byte = f.read(1)
+            f.seek(20 * MB)
+            f.write(bytes([byte[0] ^ 1]))
+
+    # While it is damaged: booted afresh, there are as many as were asked for.
+    flip()
     c, said = boot_fresh(boot, g, append=f"kjump.restore={disk} {huge}")
     assert "make room for the image" in c.user_log() and "damaged" in said, said
     assert c.run("cat /proc/sys/vm/nr_hugepages").out == "96"
     c.power_off()
     c.close()
-    with open(tmp_path / "blank.img", "r+b") as f:
-        f.seek(20 * MB)
-        f.write(byte)
+    flip()
     g = resume(boot, g, append=f"kjump.restore={disk} {huge}")
     assert "huge pages that nobody uses yet make room for the image" in g.user_log()
     assert g.run("cat /proc/sys/vm/nr_hugepages").out == "96"

@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 from jumps import (JUMP, MB, SYSFS, Console, Work, assemble, build_programs, dmesg, load_command, put_file, ranges, reboot,
-                   sysfs)
+                   stop_at, sysfs)
 from images import BAD_IMAGE, DEVICE, FAILED, MEMORY_BOUND, NONE, OK, PEER, REFUSED, USAGE, resume, rss
 from kjlab.util import BUILD
 from test_kjump_host import edit_index, set_fields
@@ -288,7 +288,8 @@ def test_peer_cannot_suspend(boot, either):
     asked_for(g, "action=ready")
     g.run("(while :; do echo devices >/sys/kernel/debug/kexec_jump/fail_step; usleep 1000; done) >/dev/null 2>&1 &").check()
     said = g.jump("kjump serve", to="A")
-    assert "trying again" in said and "this kernel cannot go back and is ended" in said, said
+    # What it says last may be lost in the panic, which is what shows that it was ended.
+    assert "trying again" in said, said
     assert sysfs(g, "last") == "peer died: sysrq triggered crash"
     work.end()
 
@@ -299,14 +300,8 @@ def test_peer_has_a_fault(boot, either):
     work = Work(g, disks=False, mb=8, tmpfs_mb=8)
     g.run("kjump load --append='lab.name=B lab.mount=0 nokaslr'", timeout=300).check()
     g.jump("kjump switch", to="B")
-    symbols = subprocess.run(["nm", BUILD / either / "vmlinux"], check=True, capture_output=True, text=True).stdout
-    (at,) = re.findall(r"^(\w+) t version_proc_show$", symbols, re.M)
-    g.monitor(f"gdbserver unix:{g.dir}/gdb,server=on,wait=off")
     g.send("while :; do cat /proc/version; done >/dev/null")
-    said = subprocess.run(["gdb", "-nx", "-batch", *(arg for line in (
-        f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", "set $pc = 0", "delete", "detach")
-        for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
-    assert "hit Breakpoint 1" in said
+    stop_at(g, "version_proc_show", "set $pc = 0")
     g.expect_kernel("A")
     assert sysfs(g, "last").startswith("peer died: Fatal exception")
     work.end()

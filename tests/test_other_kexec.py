@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """The neighbours of kexec jump work as before: kexec, crash kernels, hibernation."""
 import re
-import subprocess
 
 import pytest
 
-from jumps import fields, load_crash_kernel, load_ret, sysfs
-from kjlab.util import BUILD
+from jumps import fields, load_crash_kernel, load_ret, stop_at, sysfs
 
 pytestmark = pytest.mark.essential
 
@@ -69,14 +67,8 @@ def test_crash_during_a_jump(boot, variant, level):
 def test_crash_while_the_clock_is_set(boot, variant):
     """The crash kernel starts wherever the NMI came, here where others would wait for the clock."""
     g = on_its_way(boot, variant, "processors", append="nokaslr")
-    g.monitor(f"gdbserver unix:{g.dir}/gdb,server=on,wait=off")
     # It is called with the clock's sequence counter taken.
-    symbols = subprocess.run(["nm", BUILD / variant / "vmlinux"], check=True, capture_output=True, text=True).stdout
-    (at,) = re.findall(r"^(\w+) T update_vsyscall$", symbols, re.M)
-    said = subprocess.run(["gdb", "-nx", "-batch", *(arg for line in (
-        f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", "monitor nmi", "delete", "detach")
-        for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
-    assert "hit Breakpoint 1" in said
+    stop_at(g, "update_vsyscall", "monitor nmi")
     g.expect_kernel("C")
     check_vmcore(g)
 

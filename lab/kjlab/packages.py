@@ -204,10 +204,14 @@ def source_files(apt, name, version, wanted, into):
     return into
 
 
+def downloaded(name):
+    return any((SHARED / "dl").glob(f"{name}_*_all.deb"))
+
+
 def source_deb(name):
     """A kernel source package, downloaded once."""
     into = SHARED / "dl"
-    if into.is_dir() and list(into.glob(f"{name}_*_all.deb")):
+    if downloaded(name):
         return newest(into, name, "all")
     for apt, versions in sources(name):
         say(f"downloading {name} {versions[0]} (about 140 MB)")
@@ -218,7 +222,7 @@ def source_deb(name):
 
 def is_there(name):
     """Whether source_deb() would find this one."""
-    return any((SHARED / "dl").glob(f"{name}_*_all.deb")) or any(sources(name))
+    return downloaded(name) or any(sources(name))
 
 
 def library_depends(deb):
