@@ -56,13 +56,16 @@ def jump_back_entry(g):
     return int(re.findall(r"kexec_jump_back_entry=(\w+)", g.run("cat /proc/cmdline").out)[-1], 0)
 
 
-def stop_at(g, function, *commands):
-    """Wait until this function of the kernel is called, and have gdb do these: the kernel is where it was linked for (nokaslr)."""
+def address_of(g, function):
+    """Where the kernel that runs has this function: a peer of i386 runs where it was loaded."""
+    return int(g.run(f"grep ' [Tt] {function}$' /proc/kallsyms").check().out.split()[0], 16)
+
+
+def stop_at(g, address, *commands):
+    """Wait until the kernel comes to this address, and have gdb do these."""
     g.monitor(f"gdbserver unix:{g.dir}/gdb,server=on,wait=off")
-    symbols = subprocess.run(["nm", BUILD / g.variant / "vmlinux"], check=True, capture_output=True, text=True).stdout
-    (at,) = re.findall(rf"^(\w+) [Tt] {function}$", symbols, re.M)
     said = subprocess.run(["gdb", "-nx", "-batch", *(arg for line in (
-        f"target remote {g.dir}/gdb", f"hbreak *0x{at}", "continue", *commands, "delete", "detach")
+        f"target remote {g.dir}/gdb", f"hbreak *{address:#x}", "continue", *commands, "delete", "detach")
         for arg in ("-ex", line))], check=True, capture_output=True, text=True, timeout=300).stdout
     assert "hit Breakpoint 1" in said
 

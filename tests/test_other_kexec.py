@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from jumps import fields, load_crash_kernel, load_ret, stop_at, sysfs
+from jumps import address_of, fields, load_crash_kernel, load_ret, stop_at, sysfs
 
 pytestmark = pytest.mark.essential
 
@@ -39,16 +39,21 @@ def test_crash_kernel(boot, variant):
     assert g.run("head -c 65536 /proc/vmcore | grep -c CRASHTIME=").out != "0"
 
 
-def on_its_way(boot, variant, level, append=""):
-    """A guest with a crash kernel, stopped on its way to a peer. An NMI panics it."""
-    g = boot(variant, smp=2, disks=False, net=False, append=f"crashkernel=128M no_console_suspend {append}",
+def with_crash_kernel(boot, variant):
+    """A guest with a crash kernel, which an NMI starts."""
+    g = boot(variant, smp=2, disks=False, net=False, append="crashkernel=128M no_console_suspend",
              allow=["Kernel panic - not syncing: NMI", "Call Trace:", "NMI received for unknown reason"])
     load_crash_kernel(g, append="maxcpus=1")
+    g.run("echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()
+    return g
+
+
+def stop_on_its_way(g, level):
+    """To a peer."""
     load_ret(g).check()
-    g.run(f"echo {level} >/sys/power/pm_test; echo 1 >/proc/sys/kernel/unknown_nmi_panic").check()
+    g.run(f"echo {level} >/sys/power/pm_test").check()
     g.send("kjreboot")
     g.until(lambda: "pm_test: stopped after step" in g.log(), "pm_test")
-    return g
 
 
 def check_vmcore(g):
@@ -58,7 +63,8 @@ def check_vmcore(g):
 @pytest.mark.parametrize("level", ["devices", "processors"])
 def test_crash_during_a_jump(boot, variant, level):
     """The crash kernel starts, too, when the system panics on its way to a peer."""
-    g = on_its_way(boot, variant, level)
+    g = with_crash_kernel(boot, variant)
+    stop_on_its_way(g, level)
     g.monitor("nmi")
     g.expect_kernel("C")
     check_vmcore(g)
@@ -66,9 +72,11 @@ def test_crash_during_a_jump(boot, variant, level):
 
 def test_crash_while_the_clock_is_set(boot, variant):
     """The crash kernel starts wherever the NMI came, here where others would wait for the clock."""
-    g = on_its_way(boot, variant, "processors", append="nokaslr")
+    g = with_crash_kernel(boot, variant)
     # It is called with the clock's sequence counter taken.
-    stop_at(g, "update_vsyscall", "monitor nmi")
+    function = address_of(g, "update_vsyscall")
+    stop_on_its_way(g, "processors")
+    stop_at(g, function, "monitor nmi")
     g.expect_kernel("C")
     check_vmcore(g)
 
