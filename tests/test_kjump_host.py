@@ -924,6 +924,61 @@ def harness(built):
     return linked(built, "harness", HARNESS, objects, "-Wl,--wrap=machine_ram,--wrap=machine_present_cpus")
 
 
+LOCATION = r"""
+#include "devices/identity.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *__wrap_realpath(const char *path, char *resolved)
+{
+	return strdup(getenv("DISK"));
+}
+
+int main(void)
+{
+	struct identity id;
+
+	return identity_of(0x801, &id) || !id.at || puts(id.at) < 0;
+}
+"""
+
+
+def test_place_of_a_disk(built, tmp_path):
+    """What a kernel counts for itself, in the order it finds things in, is no part of it."""
+    program = linked(built, "location", LOCATION, built.glob("*/*.o"), "-Wl,--wrap=realpath")
+    pci = "pci0000:00/0000:00:1c.0/0000:03:00.0"
+
+    def place(path, **names):
+        disk = tmp_path / "devices" / pci / path
+        (disk / "device").mkdir(parents=True, exist_ok=True)
+        for name, text in names.items():
+            at, kind, file = name.split("__")
+            word = next(part for part in path.split("/") if part.startswith(at))
+            folder = tmp_path / "devices" / pci / path.split(word)[0] / word / kind / word
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text + "\n")
+        p = subprocess.run([program], env={"DISK": str(disk)}, capture_output=True, text=True)
+        assert p.returncode == 0, p.stderr
+        assert p.stdout.startswith("0000:00:1c.0/0000:03:00.0")
+        return p.stdout.strip().removeprefix("0000:00:1c.0/0000:03:00.0")
+
+    assert place("nvme/nvme0/nvme0n1") == ""
+    assert place("virtio2/host3/target3:0:1/3:0:1:4/block/sda") == "/0:1:4"
+    assert place("usb2/2-1/2-1.4/2-1.4:1.0/host5/target5:0:0/5:0:0:1/block/sda") == "/usb1/usb1.4/0:0:1"
+    assert place("ata7/host6/target6:0:0/6:0:0:0/block/sda", ata7__ata_port__port_no="2") == "/ata2/0:0:0"
+    assert place("host7/port-7:3/end_device-7:3/target7:0:5/7:0:5:0/block/sda",
+                 end__sas_device__sas_address="0x5000c500a1b2c3d4") == "/sas-0x5000c500a1b2c3d4/0"
+    assert place("host7/port-7:0/expander-7:0/port-7:0:9/end_device-7:0:9/target7:0:9/7:0:9:2/block/sdb",
+                 end__sas_device__sas_address="0x5000c500a1b2c3d5") == "/sas-0x5000c500a1b2c3d5/2"
+    # A RAID that the controller makes has no device of the transport's.
+    assert place("host7/target7:1:0/7:1:0:0/block/sdc") == "/1:0:0"
+    assert place("host2/rport-2:0-4/target2:0:3/2:0:3:11/block/sda",
+                 rport__fc_remote_ports__port_name="0x2100000e1e09d5c0") == "/fc-0x2100000e1e09d5c0/11"
+    assert place("host4/session2/target4:0:0/4:0:0:1/block/sda",
+                 session__iscsi_session__targetname="iqn.2026-11.test:disk") == "/iscsi-iqn.2026-11.test:disk/1"
+
+
 RAM = ",".join(f"{a:x}-{a + n:x}" for a, n in RANGES)
 
 

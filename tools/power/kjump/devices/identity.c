@@ -126,8 +126,38 @@ static char *port_of_ata(const char *dir, const char *word)
 	return text;
 }
 
-/* Channel, target and unit of SCSI, without the number of the host. */
-static char *scsi_unit(const char *word)
+/*
+ * Of what a transport of SCSI found, the name that is there whoever asks: Serial Attached
+ * SCSI, Fibre Channel and iSCSI number their targets in the order they are found in.
+ */
+static char *named_target(const char *dir, const char *word)
+{
+	static const struct {
+		const char *prefix, *class, *name, *bus;
+	} transports[] = {
+		{ "end_device-", "sas_device", "sas_address", "sas" },
+		{ "rport-", "fc_remote_ports", "port_name", "fc" },
+		{ "session", "iscsi_session", "targetname", "iscsi" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(transports); i++) {
+		char *path, *name, *text = NULL;
+
+		if (strncmp(word, transports[i].prefix, strlen(transports[i].prefix)))
+			continue;
+		path = xasprintf("%s/%s/%s/%s", dir, word, transports[i].class, word);
+		name = word_of(path, transports[i].name);
+		if (name)
+			text = xasprintf("%s-%s", transports[i].bus, name);
+		free(name);
+		free(path);
+		return text;
+	}
+	return NULL;
+}
+
+/* Channel, target and unit of SCSI, without the number of the host; with @named only the unit. */
+static char *scsi_unit(const char *word, bool named)
 {
 	unsigned int host, channel, target, unit;
 	int length = 0;
@@ -135,7 +165,7 @@ static char *scsi_unit(const char *word)
 	if (sscanf(word, "%u:%u:%u:%u%n", &host, &channel, &target, &unit, &length) != 4 ||
 	    word[length])
 		return NULL;
-	return xasprintf("%u:%u:%u", channel, target, unit);
+	return named ? xasprintf("%u", unit) : xasprintf("%u:%u:%u", channel, target, unit);
 }
 
 /* Of "2-1.4", a device below hubs, the ports without the number of the bus; not its interfaces. */
@@ -149,17 +179,11 @@ static char *usb_ports(const char *word)
 	return xasprintf("usb%s", ports + 1);
 }
 
-static char *port_or_unit(const char *word)
-{
-	char *ports = usb_ports(word);
-
-	return ports ? ports : scsi_unit(word);
-}
-
 /* From a disk's directory of sysfs: the buses' addresses, without what a kernel makes up. */
 static char *location(const char *disk)
 {
 	char *words = xasprintf("%s", disk), *rest = words, *word, *at = NULL;
+	bool named = false;
 
 	while ((word = strsep(&rest, "/"))) {
 		size_t before = (size_t)(word - words);
@@ -169,8 +193,10 @@ static char *location(const char *disk)
 			step = xasprintf("%s", word);
 		else if (at && !strncmp(word, "ata", 3))
 			step = port_of_ata(dir, word);
-		else if (at)
-			step = port_or_unit(word);
+		else if (at && (step = named_target(dir, word)))
+			named = true;
+		else if (at && !(step = usb_ports(word)))
+			step = scsi_unit(word, named);
 		if (step)
 			add_listed(&at, "/", step);
 		free(step);
