@@ -1111,11 +1111,20 @@ def test_other_machines(restore, image, kjump, core, tmp_path):
 NEXT_BOOT = """
 #include "resume/next_boot.h"
 #include "common/kjump.h"
+#include <stdlib.h>
+#include <string.h>
+
+char *__real_read_text(const char *path);
+
+char *__wrap_read_text(const char *path)
+{
+	return strcmp(path, "/proc/cmdline") ? __real_read_text(path) : strdup(getenv("OWN"));
+}
 
 int main(int argc, char **argv)
 {
 	struct next_boot next = { 0 };
-	int rc = next_boot_check(argv[1], argv[2], &next);
+	int rc = next_boot_check(argv[1], argv[2], argv[3], &next);
 
 	if (next.opens)
 		printf("it opens: %s\\n", next.opens);
@@ -1183,9 +1192,26 @@ def kernel_file(version, machine=os.uname().machine):
     return bytes(setup) + b"LToP" + struct.pack("<II", 12, 12 + len(chunks)) + chunks
 
 
+# What GRUB tells the kernel that it starts.
+BY_GRUB = "BOOT_IMAGE=/boot/vmlinuz-6.12.117 root=/dev/sda1"
+
+
 @pytest.fixture(scope="module")
-def next_boot(built):
-    return linked(built, "next-boot", NEXT_BOOT, [o for o in built.glob("*/*.o")])
+def next_boot_program(built):
+    return linked(built, "next-boot", NEXT_BOOT, built.glob("*/*.o"), "-Wl,--wrap=read_text")
+
+
+@pytest.fixture
+def next_boot(next_boot_program, tmp_path):
+    """Asks about a device, of a system with the files in tmp_path as /boot, booted with the command line @own."""
+    def ask(device, own=BY_GRUB, says=None):
+        p = subprocess.run([next_boot_program, tmp_path, tmp_path / "efivars", device], capture_output=True, text=True,
+                           env={**os.environ, "OWN": own})
+        assert p.returncode == (REFUSED if says else OK), p
+        if says:
+            assert re.search(says, p.stdout) and "--any-boot" in p.stdout and "must have" not in p.stdout, p
+        return p.stdout + p.stderr
+    return ask
 
 
 @pytest.mark.parametrize("what,says", [
@@ -1235,30 +1261,38 @@ def next_boot(built):
     ({"env": "next_entry=1>1\n####"}, "6.1.0-9-amd64 by .* does not have"),
     ({"words": "", "env": "next_entry=gnulinux-advanced>0\n####"}, None),
     # What starts is not known from these files alone, or is no Linux.
-    ({"words": "", "default": "${something}"}, None), ({"words": "", "default": "1"}, None),
-    ({"words": "", "default": "1>gone"}, None), ({"words": "", "default": "osprober-chain-1"}, None),
-    ({"words": "", "before": "submenu 'Snapshots' {\n menuentry 'x' {\n linux /x\n }\n}"}, None),
-    ({"words": "", "before": "menuentry 'Other' {\n\tchainloader +1\n}"}, None),
+    *(({"words": "", **what}, r"starts is not known from \S+/grub/grub.cfg; this one had no kjump.restore=/dev/null") for what in (
+        {"default": "${something}"}, {"default": "1"}, {"default": "1>gone"}, {"default": "osprober-chain-1"},
+        {"before": "submenu 'Snapshots' {\n menuentry 'x' {\n linux /x\n }\n}"}, {"before": "menuentry 'Other' {\n\tchainloader +1\n}"})),
+    # For good, it would resume what must not be.
+    *(({"words": f"kjump.restore kjump.ignore={what}"}, "has kjump.ignore=, so that it would resume a system although others")
+      for what in ("changed", "missing,mounts")), ({"words": "kjump.restore kjump.ignore=missing"}, None),
+    # That kernel would refuse what this one saves.
+    *(({"words": f"kjump.restore {word}"}, f"by .*/grub.cfg, has {word}, unlike this one") for word in (
+        "lockdown=integrity", "mem=512M", "memmap=1M!1G", "nr_cpus=1", "maxcpus=1", "no5lvl", "nosmp")),
+    *(({"words": f"kjump.restore {word}", "own": f"{BY_GRUB} {word}"}, None) for word in ("mem=512M", "nr_cpus=1", "no5lvl")),
+    ({"words": "kjump.restore mem=512M", "own": f"{BY_GRUB} mem=1G"}, "has mem=512M, unlike this one"),
+    ({"words": "kjump.restore", "own": f"{BY_GRUB} mem=1G lockdown=integrity"}, None),
 ])
 def test_next_boot(next_boot, tmp_path, what, says):
     """A system is not saved for a boot that will not resume it."""
     grub = tmp_path / what.get("grub", "grub")
     grub.mkdir()
-    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "machine", "env", "device", "grub")})
+    cfg = grub_cfg(**{k: v for k, v in what.items() if k not in ("kernel", "machine", "env", "device", "grub", "own")})
     (grub / "grub.cfg").write_text(cfg)
     if "env" in what:
         (grub / "grubenv").write_text("# GRUB Environment Block\n" + what["env"])
     version = what.get("kernel", 1)
     if version is not None:
         (tmp_path / "vmlinuz-6.12.117").write_bytes(kernel_file(version, what.get("machine", os.uname().machine)))
-    p = subprocess.run([next_boot, tmp_path, what.get("device", "/dev/null")], capture_output=True, text=True)
-    assert p.returncode == (REFUSED if says else OK), p
-    if says:
-        assert re.search(says, p.stdout) and "--any-boot" in p.stdout and "must have" not in p.stdout, p
+    next_boot(what.get("device", "/dev/null"), what.get("own", BY_GRUB), says)
 
 
 @pytest.mark.parametrize("files,says", [
     ([["init", "usr/sbin/kjump"]], None),
+    # One made before the package was upgraded; and a script of that name is none.
+    ([["init", "usr/bin/kjump"]], r"has another kjump than this in its initramfs, .*/(initrd\.img-6\.12\.117|last\.img), "),
+    ([["init", "scripts/local-premount/kjump"]], "has no kjump"),
     ([["init", "usr/sbin/mdadm"]], r"has no kjump in its initramfs, .*/(initrd\.img-6\.12\.117|last\.img), "),
     # A processor's microcode comes in front, in the same file or in one of its own.
     ([["kernel/x86/microcode/GenuineIntel.bin"], ["init", "usr/sbin/kjump"]], None),
@@ -1266,10 +1300,11 @@ def test_next_boot(next_boot, tmp_path, what, says):
     # What cannot be looked into, as packed by a program that is not there.
     (None, None), ([], None),
 ])
-def test_next_initramfs(next_boot, tmp_path, files, says):
+def test_next_initramfs(next_boot, next_boot_program, tmp_path, files, says):
     """Nor for a boot with an initramfs that resumes nothing."""
     (tmp_path / "grub").mkdir()
-    archives = [cpio({f"/{name}": __file__ for name in names}) for names in files or []]
+    archives = [cpio({f"/{name}": next_boot_program if name.endswith("sbin/kjump") else __file__ for name in names})
+                for names in files or []]
     if files is not None:
         first, last = b"".join(archives[:-1]), gzip.compress(archives[-1]) if archives else b"#!/bin/sh\n"
         (tmp_path / "first.img").write_bytes(first or b"\0" * 512)
@@ -1277,9 +1312,7 @@ def test_next_initramfs(next_boot, tmp_path, files, says):
         (tmp_path / "initrd.img-6.12.117").write_bytes(first + last)
     for initrds in ("/initrd.img-6.12.117", "/first.img /last.img"):
         (tmp_path / "grub/grub.cfg").write_text(grub_cfg(initrd=f"initrd {initrds}"))
-        p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
-        assert p.returncode == (REFUSED if says else OK), p
-        assert not says or re.search(says, p.stdout) and "--any-boot" in p.stdout, p
+        next_boot("/dev/sda3", says=says)
 
 
 @pytest.mark.parametrize("files,opens", [
@@ -1288,34 +1321,71 @@ def test_next_initramfs(next_boot, tmp_path, files, says):
     # One longer than is looked at, and another distribution's.
     ({"conf/initramfs.conf": "", "cryptroot/crypttab": "#" * 16384}, None), ({"usr/lib/dracut-lib.sh": ""}, None),
 ], ids=["short", "long", "none", "too-long", "dracut"])
-def test_next_crypttab(next_boot, tmp_path, files, opens):
+def test_next_crypttab(next_boot, next_boot_program, tmp_path, files, opens):
     """What it opens of encrypted devices, as far as that can be told."""
     (tmp_path / "grub").mkdir()
     (tmp_path / "grub/grub.cfg").write_text(grub_cfg())
-    entries = {"/usr/sbin/kjump": __file__}
+    entries = {"/usr/sbin/kjump": next_boot_program}
     for number, (name, text) in enumerate(files.items()):
         (tmp_path / str(number)).write_text(text)
         entries[f"/{name}"] = tmp_path / str(number)
     (tmp_path / "initrd.img-6.12.117").write_bytes(gzip.compress(cpio(entries)))
-    p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
-    assert p.returncode == OK, p
-    assert re.findall(r"it opens: (.*)\n\Z", p.stdout, re.S) == ([] if opens is None else [opens]), p
+    assert re.findall(r"it opens: (.*)\n\Z", next_boot("/dev/sda3"), re.S) == ([] if opens is None else [opens])
+
+
+MUST_HAVE = "must have kjump.restore=/dev/sda3"
 
 
 def test_left_over_grub(next_boot, tmp_path):
     """If it is not what this boot came from, what it would start says nothing."""
     (tmp_path / "grub").mkdir()
     (tmp_path / "grub/grub.cfg").write_text(grub_cfg())
-    own = pathlib.Path("/proc/cmdline").read_text()
-    p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
-    told = "must have kjump.restore=/dev/sda3" in p.stdout + p.stderr
-    assert p.returncode == OK and told == ("BOOT_IMAGE=" not in own and "kjump.restore" not in own), p
+    for own, told in (BY_GRUB, False), ("root=/dev/sda1", True), ("kjump.restore=PARTUUID=1234", False):
+        assert (MUST_HAVE in next_boot("/dev/sda3", own)) == told, own
+    next_boot("/dev/null", "kjump.restore=/dev/zero", "if it is like this one by /proc/cmdline, has kjump.restore=/dev/zero")
 
 
-def test_no_grub(next_boot, tmp_path):
+def test_grub_of_another_system(next_boot, tmp_path):
+    """It was written before this kernel booted, and that kernel was not told so."""
+    (tmp_path / "grub").mkdir()
+    (tmp_path / "grub/grub.cfg").write_text(grub_cfg())
+    os.utime(tmp_path / "grub/grub.cfg", (1, 1))
+    next_boot("/dev/sda3", says=r"this boot had no kjump.restore=/dev/sda3, which \S+/grub/grub.cfg had by then")
+    next_boot("/dev/sda3", f"{BY_GRUB} kjump.restore=/dev/sda3")
+
+
+def test_no_grub(next_boot, next_boot_program, tmp_path):
     """Then there is only this boot to judge by."""
-    p = subprocess.run([next_boot, tmp_path, "/dev/sda3"], capture_output=True, text=True)
-    assert p.returncode == OK and "must have kjump.restore=/dev/sda3" in p.stdout + p.stderr, p
+    plain, resumes = "root=/dev/sda1", "root=/dev/sda1 kjump.restore=/dev/sda3"
+    assert MUST_HAVE in next_boot("/dev/sda3", plain)
+    assert MUST_HAVE not in next_boot("/dev/sda3", resumes)
+    assert MUST_HAVE in next_boot("/dev/sda3", f"{resumes} kjump.restore=no")
+    next_boot("/dev/sda3", f"{resumes} boot=nfs", "does not boot from a local disk")
+    initrd = tmp_path / f"initrd.img-{os.uname().release}"
+    initrd.write_bytes(cpio({"/usr/sbin/kjump": __file__}))
+    next_boot("/dev/sda3", resumes, "has another kjump than this in its initramfs")
+    initrd.write_bytes(cpio({"/init": __file__}))
+    next_boot("/dev/sda3", plain, "has no kjump in its initramfs")
+    initrd.write_bytes(cpio({"/usr/sbin/kjump": next_boot_program}))
+    next_boot("/dev/sda3", resumes)
+    # There is a boot loader, and nobody here understands it.
+    (tmp_path / "loader/entries").mkdir(parents=True)
+    next_boot("/dev/sda3", resumes)
+    next_boot("/dev/sda3", plain, r"is not known from \S+/loader/entries; this one had no kjump.restore=/dev/sda3")
+
+
+def test_firmware_first(next_boot, tmp_path):
+    """What it does before a kernel starts may change it."""
+    own, guid = "kjump.restore=/dev/sda3", "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    efivars = tmp_path / "efivars"
+    efivars.mkdir()
+    indications = efivars / f"OsIndications-{guid}"
+    for bits, says in (1, None), (4, "the next boot is to update the firmware"):
+        indications.write_bytes(struct.pack("<IQ", 7, bits))
+        next_boot("/dev/sda3", own, says)
+    indications.unlink()
+    (efivars / f"BootNext-{guid}").write_bytes(struct.pack("<IH", 7, 3))
+    next_boot("/dev/sda3", own, "the firmware is to start something else first")
 
 
 # --- what the next boot does --------------------------------------------------
@@ -1362,6 +1432,11 @@ fi
     ("kjump.restore=/dev/a", 4, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore=/dev/a kjump.pause=5m", 1, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore kjump.pause=0", 1, "complete", 1, "complete", ["10"]),
+    # What a later system saved elsewhere, if the pause did not help.
+    ("kjump.restore=/dev/a kjump.pause=0", 5, "complete", 5, "complete", ["10 /dev/a", "0"]),
+    ("kjump.restore=/dev/a kjump.pause=000", 5, "complete", 3, "complete", ["10 /dev/a", "0"]),
+    ("kjump.restore=/dev/a kjump.pause=08", 5, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
+    ("kjump.restore=/dev/a kjump.pause=99999999999999999999", 5, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     # Ended for lack of memory.
     ("kjump.restore=/dev/a", 137, "complete", 3, "complete", ["10 /dev/a", "0 /dev/a", "0 /dev/a"]),
     ("kjump.restore", 3, "", 139, "complete", ["10", "0", "0"]),

@@ -29,8 +29,8 @@ def what_the_initramfs_opens(g):
                             (f"below {DISK} /FIXME-initramfs-rootmnt/etc/keys/k luks", REFUSED,
                              "cannot open below, .* its key is a file of the root file system, /etc/keys/k; .*KEYFILE_PATTERN"),
                             (f"below {DISK} /cryptroot/keyfiles/below.key luks", OK), (f"below {DISK} none luks", OK)):
-        g.run(f"cd /tmp; mkdir -p conf cryptroot; touch conf/initramfs.conf; echo {line} >cryptroot/crypttab; "
-              "find conf cryptroot | cpio -o -H newc 2>/dev/null | gzip >/boot/initrd.img-$(uname -r); cd").check()
+        g.run(f"cd /tmp; mkdir -p conf cryptroot sbin; touch conf/initramfs.conf; cp /sbin/kjump sbin; echo {line} >cryptroot/crypttab; "
+              "find conf cryptroot sbin | cpio -o -H newc 2>/dev/null | gzip >/boot/initrd.img-$(uname -r); cd").check()
         returns(g, f"kjump hibernate --dry-run {VOLUME}", rc, *says)
     g.run("umount /boot").check()
 

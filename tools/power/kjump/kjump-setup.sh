@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # What kjump setup does (verbs/setup.c), which has looked at its arguments:
 #
-#   setup DRY-RUN UNDO FORCE SYSTEMD READY [DEVICE]	the first five 0 or 1
+#   setup DRY-RUN UNDO FORCE SYSTEMD READY UNENCRYPTED [DEVICE]
+#
+# The first six are 0 or 1.
 #
 # All it writes is undone by UNDO, and when the package is purged.
 set -eu
@@ -48,8 +50,11 @@ write()
 		sed 's/^/    /'
 	else
 		mkdir -p "${1%/*}"
-		cat >"$1.new"
-		mv "$1.new" "$1"
+		file=$(readlink -f "$1")
+		# Who may read it stays as it was.
+		[ ! -e "$file" ] || cp -p "$file" "$file.new"
+		cat >"$file.new"
+		mv "$file.new" "$file"
 		say "$1 is written"
 	fi
 }
@@ -248,12 +253,10 @@ others()
 
 configure()
 {
-	if [ "$force" = 1 ]; then
-		where=$(named_in)
-		if [ "$where" ]; then
-			die "$device is named in $where, so that each boot would wait for what it" \
-				"is now: take it out there, and try again"
-		fi
+	where=$(named_in)
+	if [ "$where" ]; then
+		die "$device is named in $where, so that each boot would wait for what it is not, or" \
+			"overwrite what was saved: take it out there, and try again"
 	fi
 	keep
 	if [ "$force" = 1 ]; then

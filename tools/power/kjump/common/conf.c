@@ -30,6 +30,11 @@ static int parse_yes(const char *value, bool *yes)
 	return *yes || !strcmp(value, "no") ? 0 : -1;
 }
 
+bool window_size(const char *text, uint64_t *size)
+{
+	return parse_size(text, size) && !(*size % PAGE) && *size > WINDOW_START;
+}
+
 static int set(struct conf *conf, const char *key, const char *value)
 {
 	/* A name may be in quotes; in a command line they are the kernel's. */
@@ -55,7 +60,7 @@ static int set(struct conf *conf, const char *key, const char *value)
 			return 0;
 		}
 	if (!strcmp(key, "window"))
-		return parse_size(value, &conf->window) ? 0 : -1;
+		return window_size(value, &conf->window) ? 0 : -1;
 	if (!strcmp(key, "ignore-unguarded"))
 		return parse_yes(value, &conf->any_unguarded);
 	if (!strcmp(key, "unencrypted"))

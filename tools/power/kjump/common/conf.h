@@ -5,6 +5,9 @@
 
 #include "common/kjump.h"
 
+/* A peer's window begins above what firmware and boot loaders use. */
+#define WINDOW_START	MB
+
 struct conf {
 	char *kernel;
 	char *initrd;
@@ -21,6 +24,8 @@ struct conf {
 
 /* Defaults, and what /etc/kjump.conf ($KJUMP_CONF) says. */
 int conf_read(struct conf *conf);
+/* As parse_size(), of a size that a window can have. */
+bool window_size(const char *text, uint64_t *size);
 /* Fill in kernel, initrd and kexec that are not given; KJ_FAILED if there is none. */
 int conf_complete(struct conf *conf);
 

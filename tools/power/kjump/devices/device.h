@@ -42,6 +42,8 @@ char *device_path(dev_t dev);
 
 /* Call @visit for each block device until it returns nonzero. */
 int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx);
+/* KJ_FAILED, and which file system to mount, if block devices cannot be found. */
+int device_searchable(void);
 /* Whether there are disks that only others may look at: root, or who is in the group disk. */
 bool device_hidden(void);
 /*

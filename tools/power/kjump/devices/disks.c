@@ -462,17 +462,27 @@ static bool writes_to(const struct disks *d, const struct noted *then)
 
 char *disks_taken_over(const struct disks *d, const struct disks *now)
 {
+	bool has_root = false, root_is_lost = false;
 	struct here h = { 0 };
 	char *names = NULL;
 
 	device_for_each(add_disk, &h);
 	for (unsigned int i = 0; i < d->count; i++) {
 		const struct noted *n = &d->list[i];
+		bool is_root = strstr(n->name, "(mounted on /)");
 
-		if (n->seen && n->writes && n->guard != UNGUARDED &&
-		    state_of(&h, n, true) == CHANGED && writes_to(now, n))
-			add_listed(&names, ", ", n->name);
+		has_root |= is_root;
+		if (!n->seen || !n->writes || n->guard == UNGUARDED ||
+		    state_of(&h, n, true) != CHANGED || !writes_to(now, n))
+			continue;
+		add_listed(&names, ", ", n->name);
+		root_is_lost |= is_root;
 	}
 	free_here(&h);
+	/* Without a stick, or what it shares with this system, it might still be resumed. */
+	if (names && has_root && !root_is_lost) {
+		free(names);
+		names = NULL;
+	}
 	return names;
 }

@@ -16,6 +16,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define CLASS_BLOCK	"/sys/class/block"
+
 char *device_file(const char *name)
 {
 	char *path = xasprintf("/dev/%s", name), *p;
@@ -79,7 +81,7 @@ void device_numbers_in(const char *dir, void (*visit)(void *ctx, dev_t dev), voi
 /* Another kjump has it for the moment. */
 static bool is_own(const char *name)
 {
-	char *file = xasprintf("/sys/class/block/%s/dm/name", name), *text = read_text(file);
+	char *file = xasprintf(CLASS_BLOCK "/%s/dm/name", name), *text = read_text(file);
 	unsigned int process, number;
 	int end = 0;
 	/* A volume of somebody else's may begin like that. */
@@ -94,7 +96,7 @@ static bool is_own(const char *name)
 int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 {
 	struct dirent **names;
-	int n = scandir("/sys/class/block", &names, NULL, alphasort);
+	int n = scandir(CLASS_BLOCK, &names, NULL, alphasort);
 	int i, rc = 0;
 
 	for (i = 0; i < n; i++) {
@@ -109,6 +111,24 @@ int device_for_each(int (*visit)(void *ctx, const char *path), void *ctx)
 	if (n >= 0)
 		free(names);
 	return rc;
+}
+
+static int is_there(void *ctx, const char *path)
+{
+	*(bool *)ctx = true;
+	return !access(path, F_OK);
+}
+
+int device_searchable(void)
+{
+	bool any = false;
+
+	if (access(CLASS_BLOCK, X_OK))
+		return fail(KJ_FAILED, CLASS_BLOCK ": %s; mount /sys (-t sysfs)", strerror(errno));
+	if (!device_for_each(is_there, &any) && any)
+		return fail(KJ_FAILED,
+			    "none of the block devices there are is in /dev; mount it (-t devtmpfs)");
+	return KJ_OK;
 }
 
 static int is_hidden(void *ctx, const char *path)
@@ -161,7 +181,7 @@ char *device_find_image(const char *id, enum image_state state, const char *like
 
 static int reread_partitions(void *ctx, const char *path)
 {
-	char *partition = xasprintf("/sys/class/block/%s/partition", strrchr(path, '/') + 1);
+	char *partition = xasprintf(CLASS_BLOCK "/%s/partition", strrchr(path, '/') + 1);
 	int fd = access(partition, F_OK) ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
 
 	(void)ctx;

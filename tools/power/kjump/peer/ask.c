@@ -118,18 +118,23 @@ static uint64_t memory_only_movable(void)
  * now, and into memory that can be had for that. Files that are only cached make room first,
  * as much as it will hardly need.
  */
-int leave_room(uint64_t initramfs)
+int leave_room(uint64_t initramfs, bool make)
 {
 	uint64_t all = machine_ram_size(), only_movable = memory_only_movable();
 	uint64_t ram = all > only_movable ? all - only_movable : all;
 	uint64_t in_use = memory_in_use(), is_left, least = all / 50 + initramfs;
-	uint64_t plenty = ram / 8 < 512 * MB ? ram / 8 : 512 * MB;
+	uint64_t plenty = ram / 8 < 512 * MB ? ram / 8 : 512 * MB, cached;
 	char is_free[32], wanted[32];
 
-	if (ram < in_use + least + initramfs + plenty) {
+	if (ram < in_use + least + initramfs + plenty && make) {
 		sync();
 		write_line("/proc/sys/vm/drop_caches", "1");
 		in_use = memory_in_use();
+	} else if (!make) {
+		is_left = meminfo_bytes("MemFree:");
+		cached = meminfo_bytes("MemAvailable:");
+		cached = cached > is_left ? cached - is_left : 0;
+		in_use -= cached < in_use ? cached : in_use;
 	}
 	if (!ram || ram >= in_use + least)
 		return KJ_OK;
@@ -212,7 +217,11 @@ int send_and_jump(struct message *m)
 {
 	const uint64_t room = m->room;
 	struct message none;
-	int rc = add_devices(m);
+	int rc;
+
+	/* What came to an end in between would leave what comes after the jump undone. */
+	hold_signals();
+	rc = add_devices(m);
 
 	if (!rc)
 		rc = check_volume(m);

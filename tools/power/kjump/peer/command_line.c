@@ -46,7 +46,7 @@ static bool ends_parameters(const struct word *w)
 	return w->length == 2 && !memcmp(w->start, "--", 2);
 }
 
-/* Whether it is the parameter @name, with a value if @name ends in '='. - and _ are one. */
+/* Whether it is the parameter @name, with a value if @name ends in '='. A - in it is a _ there. */
 static bool is_parameter(const struct word *w, const char *name)
 {
 	const char *p = w->start, *end = p + w->length;
@@ -103,7 +103,7 @@ static bool passed_on(const struct word *w)
 		"kexec_jump_vmcore=", "mem=", "memmap=", "bootconfig", "lockdown=",
 		"kjump.serve", "kjump.restore", "kjump.restore=",
 		/* What is on the preserved kernel's disks is not the peer's. */
-		"dm-mod.create=", "dm-mod.waitfor=", "md=",
+		"dm_mod.create=", "dm_mod.waitfor=", "md=",
 		/* There is little of it. */
 		"hugepages=", "hugepagesz=", "default_hugepagesz=", "hugetlb_cma=", "cma=",
 		"kernelcore=", "movablecore=", "swiotlb=", "log_buf_len=",

@@ -67,6 +67,14 @@ static bool is_a_distribution_s(const char *name)
 	return false;
 }
 
+/* In one of the folders of programs; scripts have its name, too. */
+static bool is_program(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && !strcmp(slash + 1, name) && slash - path >= 3 && !memcmp(slash - 3, "bin", 3);
+}
+
 static void begin_crypttab(struct cpio *c, uint64_t size)
 {
 	c->fs->long_crypttab = size >= CRYPTTAB_MAX;
@@ -77,9 +85,22 @@ static void begin_crypttab(struct cpio *c, uint64_t size)
 	c->keep[size] = 0;
 }
 
+#define OWN_FILE	"/proc/self/exe"
+
+static void begin_kjump(struct cpio *c, uint64_t size)
+{
+	struct stat own;
+
+	c->fs->has_kjump = true;
+	if (stat(OWN_FILE, &own) || (uint64_t)own.st_size != size)
+		c->fs->other_kjump = true;
+	c->to_compare = size;
+	c->compared = 0;
+}
+
 static bool entry_done(struct cpio *c)
 {
-	const char *name = c->head + HEADER, *last;
+	const char *name = c->head + HEADER;
 	uint64_t mode, size;
 
 	c->head[c->want - 1] = 0;
@@ -94,12 +115,10 @@ static bool entry_done(struct cpio *c)
 	}
 	while (*name == '/' || (*name == '.' && name[1] == '/'))
 		name++;
-	last = strrchr(name, '/');
-	last = last ? last + 1 : name;
 	if (!S_ISDIR(mode) && !strcmp(name, "init"))
 		c->fs->has_init = true;
-	if (!strcmp(last, "kjump") && S_ISREG(mode) && (mode & 0111))
-		c->fs->has_kjump = true;
+	if (is_program(name, "kjump") && S_ISREG(mode) && (mode & 0111))
+		begin_kjump(c, size);
 	c->fs->sets_up_disks |= is_a_distribution_s(name);
 	c->fs->initramfs_tools |= !strcmp(name, "conf/initramfs.conf");
 	if (S_ISREG(mode) && !strcmp(name, "cryptroot/crypttab"))
@@ -127,6 +146,27 @@ static void keep(struct cpio *c, const uint8_t *data, size_t length)
 	c->to_keep -= length;
 }
 
+static void compare(struct cpio *c, const uint8_t *data, size_t length)
+{
+	uint8_t *own;
+	int fd;
+
+	if (length > c->to_compare)
+		length = (size_t)c->to_compare;
+	if (!length)
+		return;
+	fd = open(OWN_FILE, O_RDONLY | O_CLOEXEC);
+	own = xalloc(length);
+	if (fd < 0 || pread_full(fd, own, length, c->compared) != (ssize_t)length ||
+	    memcmp(own, data, length))
+		c->fs->other_kjump = true;
+	free(own);
+	if (fd >= 0)
+		close(fd);
+	c->compared += length;
+	c->to_compare -= length;
+}
+
 size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length)
 {
 	size_t at = 0;
@@ -138,6 +178,7 @@ size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length)
 			if (n > c->skip)
 				n = (size_t)c->skip;
 			keep(c, data + at, n);
+			compare(c, data + at, n);
 			c->skip -= n;
 		} else {
 			if (n > c->want - c->have)

@@ -10,6 +10,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* How long others may be loading something. */
+#define HOLD_TRIES	100u
+#define HOLD_PAUSE_US	(50 * 1000)
+
 int kexec_load_call(unsigned long entry, unsigned long nr_segments,
 		    const struct kexec_segment *segments, unsigned long flags)
 {
@@ -138,12 +142,18 @@ bool jump_was_resumed(void)
 
 void jump_hold(bool hold)
 {
+	/* Nobody jumps by chance to one that has a name. */
+	if (chosen)
+		return;
 	/*
-	 * Nobody jumps by chance to one that has a name. That nothing is loaded, or is being
-	 * loaded, comes out at the jump.
+	 * Others may be loading something just now, as a crash kernel. That nothing is loaded
+	 * comes out at the jump.
 	 */
-	if (!chosen)
-		write_line(KEXEC_JUMP_SYSFS "held", hold ? "1" : "0");
+	for (unsigned int n = 0; n < HOLD_TRIES; n++) {
+		if (write_line(KEXEC_JUMP_SYSFS "held", hold ? "1" : "0") != EBUSY)
+			break;
+		usleep(HOLD_PAUSE_US);
+	}
 }
 
 static int none_loaded(void)

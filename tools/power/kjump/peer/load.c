@@ -95,6 +95,8 @@ int peer_load(struct conf *conf)
 
 	if (rc)
 		return rc;
+	/* What is loaded and not held, the next reboot would jump to. */
+	hold_signals();
 	argv[i++] = xasprintf("%s", conf->kexec);
 	argv[i++] = xasprintf("--load-preserve-context");
 	/* Later versions would try kexec_file_load(2), which has no such flag, and give up. */

@@ -18,9 +18,7 @@
 #define ACTION_HIBERNATE	"hibernate"
 #define ACTION_SNAPSHOT		"snapshot"
 
-/* The window begins above what firmware and boot loaders use. */
-#define WINDOW_START	MB
-/* It ends here, or further if that is needed. */
+/* Where a window ends, or further if that is needed. */
 #define WINDOW_DEFAULT	(64 * MB)
 /* More CPUs would make no use of the disk's speed, and take memory in the window. */
 #define PEER_CPUS	4u
@@ -68,8 +66,11 @@ int need_loading(bool anew);
 int need_view(void);
 /* Memory an image may take: all RAM but what is free. */
 uint64_t memory_in_use(void);
-/* KJ_REFUSED if the kernel that resumes this one, with that @initramfs, will not fit beside it. */
-int leave_room(uint64_t initramfs);
+/*
+ * KJ_REFUSED if the kernel that resumes this one, with that @initramfs, will not fit beside
+ * it; with @make, once files that are only cached have made room.
+ */
+int leave_room(uint64_t initramfs, bool make);
 /* A message with an action, and with room for what every message has. */
 int peer_message(struct message *m, const char *action);
 /* Jump with a message. What it asks for is not to be done at a later jump. */

@@ -6,9 +6,12 @@
 #include "peer/vmcore.h"
 
 #include <errno.h>
+#include <linux/kd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/reboot.h>
+#include <termios.h>
 #include <unistd.h>
 
 /* Going back can fail for a moment: a device that is busy, an event that woke us. */
@@ -109,6 +112,31 @@ static int open_by_id(const char *id, const char *likely, const char *volume, st
 	return rc;
 }
 
+/*
+ * By Ctrl-S or Scroll Lock, somebody at the console stops who writes to it. Returns the mode
+ * that the keyboard had, -1: the console is none of a keyboard and a screen.
+ */
+static int keyboard_off(void)
+{
+	struct termios t;
+	long mode;
+
+	if (!tcgetattr(STDOUT_FILENO, &t)) {
+		t.c_iflag &= ~(tcflag_t)IXON;
+		tcsetattr(STDOUT_FILENO, TCSANOW, &t);
+		tcflow(STDOUT_FILENO, TCOON);
+	}
+	if (ioctl(STDOUT_FILENO, KDGKBMODE, &mode) || ioctl(STDOUT_FILENO, KDSKBMODE, K_OFF))
+		return -1;
+	return (int)mode;
+}
+
+static void keyboard_on(int mode)
+{
+	if (mode >= 0)
+		ioctl(STDOUT_FILENO, KDSKBMODE, mode);
+}
+
 static int save_as_asked(const struct message *m, struct message *reply,
 			 enum image_state final)
 {
@@ -120,7 +148,7 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	struct image image = { .fd = -1 };
 	struct save_result result;
 	struct disks disks = { 0 };
-	int rc;
+	int rc, keyboard = keyboard_off();
 
 	if (compress)
 		image_algorithm(compress, &algorithm);
@@ -156,6 +184,9 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	free(id);
 	free(compress);
 	free(device);
+	/* When the machine is to be switched off, that is not over yet. */
+	if (rc || final != IMAGE_COMPLETE)
+		keyboard_on(keyboard);
 	return rc;
 }
 

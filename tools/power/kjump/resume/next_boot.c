@@ -18,10 +18,12 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,31 +39,73 @@ static bool cannot_jump(const char *boot, const char *name)
 	return cannot;
 }
 
-/* The one of these files of @boot that resumes nothing, if that is so of all; to be freed. */
-static char *without_kjump(const char *boot, const char *initrds, struct next_boot *next)
+/*
+ * Whether one of these files of @boot resumes what is saved now; one that cannot be looked
+ * into may have anything. @name: of the kernel they are for.
+ */
+static int check_initrds(const char *boot, const char *initrds, const char *name,
+			 struct next_boot *next)
 {
-	char *names = xasprintf("%s", initrds), *rest = names, *name, *last = NULL;
+	char *names = xasprintf("%s", initrds), *rest = names, *word, *file = NULL;
 	struct initramfs fs = { 0 };
-	bool any;
+	bool found = false, any = false;
+	int rc = KJ_OK;
 
-	while ((name = strsep(&rest, " \t"))) {
-		if (!*name)
+	while (!found && (word = strsep(&rest, " \t"))) {
+		if (!*word)
 			continue;
-		free(last);
-		last = xasprintf("%s/%s", boot, basename(name));
-		/* One that cannot be looked into may have anything. */
-		any = initramfs_scan(last, &fs);
-		if (any || fs.has_kjump) {
-			next->bytes += fs.unpacked;
-			next->opens = any ? NULL : opened_by_initramfs(&fs);
-			fail_clear();
-			free(last);
-			last = NULL;
-			break;
-		}
+		free(file);
+		file = xasprintf("%s/%s", boot, basename(word));
+		any = initramfs_scan(file, &fs);
+		fail_clear();
+		found = any || fs.has_kjump;
 	}
+	next->bytes = found ? fs.unpacked : 0;
+	free(next->opens);
+	next->opens = found && !any ? opened_by_initramfs(&fs) : NULL;
+	if (file && !found)
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s, has no kjump in its initramfs, %s, and would not resume this system: have it made again (update-initramfs -u -k all), or --any-boot",
+			  name, file);
+	/* Each knows images of its own version. */
+	else if (found && !any && fs.other_kjump)
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s, has another kjump than this in its initramfs, %s, which might not know what this one saves: have it made again (update-initramfs -u -k all), or --any-boot",
+			  name, file);
+	free(file);
 	free(names);
-	return last;
+	return rc;
+}
+
+/* The running kernel's, by what distributions call it, to be freed; NULL if it is not there. */
+static char *own_initrd(const char *boot)
+{
+	static const char * const names[] = { "initrd.img-%s", "initramfs-%s.img", "initrd-%s" };
+	struct utsname u;
+
+	uname(&u);
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		char name[sizeof(u.release) + 32], *path;
+		bool there;
+
+		snprintf(name, sizeof(name), names[i], u.release);
+		path = xasprintf("%s/%s", boot, name);
+		there = !access(path, F_OK);
+		free(path);
+		if (there)
+			return xasprintf("%s", name);
+	}
+	return NULL;
+}
+
+void next_boot_as_this(const char *boot, struct next_boot *next)
+{
+	char *initrd = own_initrd(boot);
+
+	if (initrd)
+		check_initrds(boot, initrd, "", next);
+	fail_clear();
+	free(initrd);
 }
 
 /* Whether the name @from is that of another device than @device; not if it is none here. */
@@ -100,6 +144,29 @@ static bool is_hidden_volume(const char *from, const char *device)
 	return stat(device, &st) || dm_is_lvm(st.st_rdev);
 }
 
+/* The volume that is meant may have had that name, before another one got its place. */
+static bool is_other_volume(const char *from, const char *device)
+{
+	struct stat st;
+	bool none = !stat(device, &st) && is_volume(device) && device_named(&from, 0);
+
+	fail_clear();
+	return none;
+}
+
+/*
+ * What a kernel was told once is not for each boot to come: with these words also a system
+ * would be resumed whose disks others have written to since.
+ */
+static bool ignores_changes(const char *words)
+{
+	char *ignored = command_line_value(words, "kjump.ignore=");
+	bool it_does = ignored && (strstr(ignored, "changed") || strstr(ignored, "mounts"));
+
+	free(ignored);
+	return it_does;
+}
+
 /* Whether @words say that what is on @device is to be resumed; @cfg: where they are. */
 static int check_words(const char *words, const char *device, const char *name, const char *cfg)
 {
@@ -122,7 +189,39 @@ static int check_words(const char *words, const char *device, const char *name, 
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s by %s, has kjump.restore=%s, would not set up %s by that name and not resume this system: kjump setup %s, or --any-boot",
 			  name, cfg, from, device, device);
+	else if (from && *from && is_other_volume(from, device))
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s by %s, has kjump.restore=%s, which is not there, would not set up %s and not resume this system: kjump setup %s, or --any-boot",
+			  name, cfg, from, device, device);
+	else if (ignores_changes(words))
+		rc = fail(KJ_REFUSED,
+			  "the next boot, %s by %s, has kjump.ignore=, so that it would resume a system although others have changed its disks: take that out, or --any-boot",
+			  name, cfg);
 	free(from);
+	return rc;
+}
+
+/* What makes a kernel refuse the image of this one: less memory or CPUs, or being confined. */
+static int check_limits(const char *words, const char *own, const char *name, const char *cfg)
+{
+	static const char * const limits[] = {
+		"lockdown=", "mem=", "memmap=", "nr_cpus=", "maxcpus=", "no5lvl", "nosmp",
+	};
+	int rc = KJ_OK;
+
+	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(limits); i++) {
+		bool valued = strchr(limits[i], '=');
+		char *next = valued ? command_line_value(words, limits[i]) : NULL;
+		char *now = valued ? command_line_value(own, limits[i]) : NULL;
+
+		if (command_line_has(words, limits[i]) &&
+		    (!command_line_has(own, limits[i]) || (next && now && strcmp(next, now))))
+			rc = fail(KJ_REFUSED,
+				  "the next boot, %s by %s, has %s%s, unlike this one, and might refuse what was saved: take that out, or --any-boot",
+				  name, cfg, limits[i], next ? next : "");
+		free(now);
+		free(next);
+	}
 	return rc;
 }
 
@@ -145,10 +244,9 @@ static int check_root(const char *words, const char *what)
 }
 
 static int check_entry(const char *boot, const char *cfg, const struct boot_entry *entry,
-		       const char *device, struct next_boot *next)
+		       const char *own, const char *device, struct next_boot *next)
 {
 	const char *name = basename(entry->kernel);
-	char *initrd;
 	int rc;
 
 	if (cannot_jump(boot, name))
@@ -158,29 +256,97 @@ static int check_entry(const char *boot, const char *cfg, const struct boot_entr
 	rc = check_words(entry->words, device, name, cfg);
 	if (!rc)
 		rc = check_root(entry->words, name);
+	if (!rc && own)
+		rc = check_limits(entry->words, own, name, cfg);
 	if (rc)
 		return rc;
 	if (!entry->initrds)
 		return fail(KJ_REFUSED,
 			    "the next boot, %s by %s, has no initramfs and would not resume this system: make one (update-initramfs -c -k, update-grub), or --any-boot",
 			    name, cfg);
-	initrd = without_kjump(boot, entry->initrds, next);
-	if (initrd)
-		rc = fail(KJ_REFUSED,
-			  "the next boot, %s, has no kjump in its initramfs, %s, and would not resume this system: have it made again (update-initramfs -u -k all), or --any-boot",
-			  name, initrd);
-	free(initrd);
-	return rc;
+	return check_initrds(boot, entry->initrds, name, next);
 }
 
-/* Most boots are like this one. */
-static void judge_by(const char *own, const char *device)
+/* What boot loaders have that are not read here; to be freed, NULL if there is nothing. */
+static char *other_loader(const char *boot, const char *efivars)
 {
-	if (!command_line_has(own, "kjump.restore") && !command_line_has(own, "kjump.restore=")) {
+	static const char * const files[] = {
+		"loader/entries", "efi/loader/entries", "../efi/loader/entries", "EFI/Linux",
+		"efi/EFI/Linux", "../efi/EFI/Linux", "extlinux/extlinux.conf",
+		"syslinux/syslinux.cfg", "refind_linux.conf", "limine.conf",
+	};
+	/* Of systemd-boot, and of what it starts (Boot Loader Interface). */
+	static const char info[] = "LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+	char *path = xasprintf("%s/%s", efivars, info);
+
+	for (unsigned int i = 0; access(path, F_OK) && i < ARRAY_SIZE(files); i++) {
+		free(path);
+		path = xasprintf("%s/%s", boot, files[i]);
+	}
+	if (!access(path, F_OK))
+		return path;
+	free(path);
+	return NULL;
+}
+
+static bool has_restore(const char *words)
+{
+	return command_line_has(words, "kjump.restore") || command_line_has(words, "kjump.restore=");
+}
+
+/* Most boots are like this one. @unread: what would say more, NULL if nothing would. */
+static int check_alike(const char *boot, const char *own, const char *device, const char *unread,
+		       struct next_boot *next)
+{
+	static const char name[] = "if it is like this one";
+	char *from = command_line_value(own, "kjump.restore="), *initrd = own_initrd(boot);
+	/* Somebody wanted this boot to be a fresh one. */
+	bool resumes = has_restore(own) && !(from && !strcmp(from, "no"));
+	int rc = check_root(own, "the next boot, if it is like this one,");
+
+	if (!rc && resumes) {
+		rc = check_words(own, device, name, "/proc/cmdline");
+	} else if (!rc && unread) {
+		rc = fail(KJ_REFUSED,
+			  "what the next boot starts is not known from %s; this one had no kjump.restore=%s, and would not resume this system: add that there and reboot once, or --any-boot",
+			  unread, device);
+	}
+	if (!rc && initrd)
+		rc = check_initrds(boot, initrd, name, next);
+	if (!rc && !resumes) {
 		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
 		     device);
 		step("else nothing is resumed, and what is in memory now is lost");
 	}
+	free(initrd);
+	free(from);
+	return rc;
+}
+
+/* What the firmware was asked to do first (UEFI 3.3, 8.5.4). */
+static int check_firmware(const char *efivars)
+{
+	static const char guid[] = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+	/* EFI_OS_INDICATIONS_FILE_CAPSULE_DELIVERY_SUPPORTED, after the attributes. */
+	const uint8_t capsule = 4;
+	uint8_t indications[12] = { 0 };
+	char *path = xasprintf("%s/BootNext-%s", efivars, guid);
+	int fd, rc = KJ_OK;
+
+	if (!access(path, F_OK))
+		rc = fail(KJ_REFUSED,
+			  "the firmware is to start something else first (BootNext), after which it might not be as this system knows it: efibootmgr --delete-bootnext, or reboot once, or --any-boot");
+	free(path);
+	path = xasprintf("%s/OsIndications-%s", efivars, guid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (!rc && fd >= 0 && read(fd, indications, sizeof(indications)) > 4 &&
+	    (indications[4] & capsule))
+		rc = fail(KJ_REFUSED,
+			  "the next boot is to update the firmware, and would refuse what was saved: reboot once, or --any-boot");
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return rc;
 }
 
 /*
@@ -192,8 +358,7 @@ static int check_grub(const char *own, const char *cfg, const char *device)
 	struct timespec up, now;
 	struct stat st;
 
-	if (!command_line_has(own, "BOOT_IMAGE=") || command_line_has(own, "kjump.restore") ||
-	    command_line_has(own, "kjump.restore=") || stat(cfg, &st) ||
+	if (!command_line_has(own, "BOOT_IMAGE=") || has_restore(own) || stat(cfg, &st) ||
 	    clock_gettime(CLOCK_BOOTTIME, &up) || clock_gettime(CLOCK_REALTIME, &now) ||
 	    st.st_mtime >= now.tv_sec - up.tv_sec)
 		return KJ_OK;
@@ -216,24 +381,27 @@ static const char *grub_folder(const char *boot)
 	return other.st_mtime > one.st_mtime ? "grub2" : "grub";
 }
 
-int next_boot_check(const char *boot, const char *device, struct next_boot *next)
+int next_boot_check(const char *boot, const char *efivars, const char *device,
+		    struct next_boot *next)
 {
 	const char *grub = grub_folder(boot);
 	char *cfg_file = xasprintf("%s/%s/grub.cfg", boot, grub), *cfg = read_text(cfg_file);
 	char *env_file = xasprintf("%s/%s/grubenv", boot, grub), *env = read_text(env_file);
 	char *own = read_text("/proc/cmdline");
 	struct boot_entry entry = { 0 };
-	int rc = KJ_OK;
 	bool known = cfg && grub_next(cfg, env, &entry);
+	int rc = check_firmware(efivars);
 
-	if (known)
-		rc = check_entry(boot, cfg_file, &entry, device, next);
-	if (known && own && !rc)
+	if (!rc && known)
+		rc = check_entry(boot, cfg_file, &entry, own, device, next);
+	if (!rc && known && own)
 		rc = check_grub(own, cfg_file, device);
 	/* A grub.cfg may be left over from before another boot loader; GRUB itself says so. */
-	if (own && (!known || (!rc && !command_line_has(own, "BOOT_IMAGE=")))) {
-		judge_by(own, device);
-		rc = check_root(own, "the next boot, if it is like this one,");
+	if (!rc && own && (!known || !command_line_has(own, "BOOT_IMAGE="))) {
+		char *unread = cfg && !known ? xasprintf("%s", cfg_file) : other_loader(boot, efivars);
+
+		rc = check_alike(boot, own, device, unread, next);
+		free(unread);
 	}
 	boot_entry_free(&entry);
 	free(own);

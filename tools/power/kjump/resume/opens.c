@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 
 char *opened_by_initramfs(const struct initramfs *fs)
 {
@@ -88,26 +87,9 @@ static int check_opened(const char *opens, const char *crypttab, const char *dev
 	return rc;
 }
 
-/* Most boots start what this one did. */
-static char *opened_by_running(const char *boot)
+int check_opens(const char *opened, const char *crypttab, const char *device)
 {
-	struct initramfs *fs = xalloc(sizeof(*fs));
-	struct utsname u;
-	char *path, *opens = NULL;
-
-	uname(&u);
-	path = xasprintf("%s/initrd.img-%s", boot, u.release);
-	if (!initramfs_scan(path, fs))
-		opens = opened_by_initramfs(fs);
-	fail_clear();
-	free(path);
-	free(fs);
-	return opens;
-}
-
-int check_opens(const char *boot, const char *opened, const char *crypttab, const char *device)
-{
-	char *names = NULL, *rest, *opens = NULL;
+	char *names = NULL, *rest;
 	struct key key;
 	struct stat st;
 	bool known;
@@ -115,17 +97,14 @@ int check_opens(const char *boot, const char *opened, const char *crypttab, cons
 
 	if (!stat(device, &st) && S_ISBLK(st.st_mode))
 		volume_keys(st.st_rdev, list_key, &names);
-	if (names)
-		opens = opened ? xasprintf("%s", opened) : opened_by_running(boot);
 	rest = names;
 	while (!rc && rest) {
 		key = (struct key){ .name = strsep(&rest, "\n") };
 		/* What the root file system is on is opened, whatever is said of it. */
 		volume_keys(file_system_of("/", &known), find_key, &key);
 		if (!key.found)
-			rc = check_opened(opens, crypttab, device, key.name);
+			rc = check_opened(opened, crypttab, device, key.name);
 	}
-	free(opens);
 	free(names);
 	return rc;
 }

@@ -10,10 +10,9 @@ char *opened_by_initramfs(const struct initramfs *fs);
 /*
  * KJ_REFUSED if @device is, or is on, an encrypted device that is not opened before an
  * image is looked for: neither is the root file system on it, nor does the next boot's
- * initramfs open it, which opens what is @opened. If that is NULL, the running kernel's in
- * the folder @boot is looked at; and if nothing is known of that one, the file @crypttab
- * says what it opens.
+ * initramfs open it, which opens what is @opened; if that is NULL, the file @crypttab says
+ * what it opens.
  */
-int check_opens(const char *boot, const char *opened, const char *crypttab, const char *device);
+int check_opens(const char *opened, const char *crypttab, const char *device);
 
 #endif

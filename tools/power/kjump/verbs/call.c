@@ -10,6 +10,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,6 +53,10 @@ static int load_flat(const char *program, uint64_t address, unsigned long flags)
 	struct stat st;
 	int fd, error;
 
+	if (address > ULONG_MAX)
+		return fail(KJ_REFUSED,
+			    "%s: this kernel has no memory at %#llx; name another address (--mem)",
+			    program, (unsigned long long)address);
 	fd = open(program, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		return fail(KJ_FAILED, "%s: %s", program, strerror(errno));

@@ -159,15 +159,19 @@ int verb_hibernate(int argc, char **argv)
 		rc = device_keeps_secrets(device);
 	if (!rc)
 		rc = check_guards(conf.any_unguarded);
-	if (!rc && !any_boot)
-		rc = next_boot_check("/boot", device, &next);
+	if (!rc && any_boot)
+		next_boot_as_this("/boot", &next);
+	else if (!rc)
+		rc = next_boot_check("/boot", EFIVARS, device, &next);
 	if (!rc && !closed)
-		rc = check_opens("/boot", next.opens, "/etc/crypttab", device);
+		rc = check_opens(next.opens, "/etc/crypttab", device);
 	free(next.opens);
 	if (!rc && dry) {
 		rc = peer_check_room(device);
 		if (!rc)
 			rc = peer_check(&conf);
+		if (!rc)
+			rc = leave_room(next.bytes, false);
 		if (!rc)
 			step("%s: this system could be saved there", device);
 		return rc;
@@ -177,7 +181,7 @@ int verb_hibernate(int argc, char **argv)
 	disk = device_identity(device);
 	rc = have_peer(&conf);
 	if (!rc)
-		rc = leave_room(next.bytes);
+		rc = leave_room(next.bytes, true);
 	if (rc)
 		return rc;
 	rc = peer_message(&m, ACTION_HIBERNATE);

@@ -80,8 +80,7 @@ int verb_load(int argc, char **argv)
 			name = optarg;
 		else if (c == OPT_READY)
 			ready = true;
-		else if (c == OPT_WINDOW && (!parse_size(optarg, &conf.window) ||
-					     conf.window % PAGE || conf.window <= WINDOW_START))
+		else if (c == OPT_WINDOW && !window_size(optarg, &conf.window))
 			return usage(argv[0], "no size above 1M: \"%s\"", optarg);
 	}
 	rc = check_arguments(argc, argv, "");

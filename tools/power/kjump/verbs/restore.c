@@ -112,6 +112,10 @@ static int look_at(void *ctx, const char *path)
 
 static int none_found(void)
 {
+	int rc = device_searchable();
+
+	if (rc)
+		return rc;
 	if (device_hidden())
 		return fail(KJ_FAILED, "only root may look for an image on all block devices");
 	return fail(KJ_NONE, "no image to restore on any block device");
@@ -122,7 +126,7 @@ static int list_images(void)
 	struct search s = { .print = true };
 
 	device_for_each(look_at, &s);
-	return s.images ? KJ_OK : none_found();
+	return s.images ? answered(KJ_OK) : none_found();
 }
 
 static int check_disks(const struct image *image, double wait, bool any_missing, bool any_changed)

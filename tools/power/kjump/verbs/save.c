@@ -39,7 +39,7 @@ struct told {
 
 static int save_to(const char *from, const char *target, uint32_t algorithm, struct told *told)
 {
-	bool is_new = access(target, F_OK);
+	bool is_new = access(target, F_OK), noted = !strcmp(from, VMCORE);
 	struct save_result result;
 	struct image image;
 	char size[32], packed[32];
@@ -54,14 +54,15 @@ static int save_to(const char *from, const char *target, uint32_t algorithm, str
 		image.disks = &told->disks;
 		image.any_missing = told->any_missing;
 		image.firmware = told->firmware;
+		if (noted)
+			image.final = IMAGE_WRITING;
 		rc = save_vmcore(from, &image, algorithm, &result);
 	}
-	if (!rc && !strcmp(from, VMCORE)) {
+	/* Only then will somebody mark it when its system goes on, whatever happens here. */
+	if (!rc && noted)
 		rc = saved_note(&image);
-		/* Then nobody would mark it when its system goes on. */
-		if (rc)
-			image_write_super(&image, IMAGE_SNAPSHOT);
-	}
+	if (!rc && noted)
+		rc = image_write_super(&image, IMAGE_COMPLETE);
 	/* A file that was not there before is not left behind in pieces. */
 	if (rc && is_new && image.fd >= 0)
 		unlink(target);
@@ -131,6 +132,9 @@ int verb_save(int argc, char **argv)
 	/* That there is something to save is known before the target is looked at. */
 	rc = vmcore_open(&core, from);
 	vmcore_close(&core);
+	/* Nobody is to go back meanwhile. */
+	if (!rc && !strcmp(from, VMCORE))
+		rc = shared_lock();
 	if (rc)
 		return rc;
 	hold_signals();
