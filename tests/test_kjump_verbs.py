@@ -320,6 +320,8 @@ def test_keyboard_while_the_peer_saves(boot, either, tmp_path):
         # Before, it is for the first kernel.
         if "saving " in g.log() and g.qmp("query-status")["status"] == "running":
             g.qmp("send-key", keys=keys)
+            # Ctrl-S: whoever writes there waits.
+            g.type_on_console("\x13")
             pressed.append(len(g.log()))
 
     with g.seen_when_off(f"kjump hibernate --force {disk}", look=press):
