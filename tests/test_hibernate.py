@@ -100,6 +100,18 @@ def test_kjump(boot, variant, smp, full, tmp_path):
     work.end()
 
 
+def test_free_pages_are_cleared(boot, tmp_path):
+    """All of them are written to after the image was loaded; they are not mapped."""
+    g = boot("x86_64", smp=2, memory="256M", blank=320, disks=False, net=False, workdir=tmp_path,
+             append="debug_pagealloc=on init_on_free=1")
+    disk = "/dev/vdb"
+    work = Work(g, disks=False, mb=8, tmpfs_mb=8)
+    hibernate(g, f"kjump hibernate {disk}")
+    work.g = g = resume(boot, g, append=f"kjump.restore={disk}")
+    assert "free pages cleared after restore" in g.log()
+    work.end()
+
+
 @pytest.mark.parametrize("saved, loader", [("i386", "i386-small"), ("i386-small", "i386")])
 def test_another_kernel_resumes(boot, saved, loader, tmp_path):
     """An image holds its kernel: another one, with other page tables, can load it."""

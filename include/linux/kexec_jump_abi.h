@@ -198,6 +198,8 @@ struct kexec_jump_tail {
  * @header:	the header; the checksum field itself counts as 0
  *
  * Finds damage, not forgery. Any context, no side effects.
+ *
+ * Return: the checksum of what is there now.
  */
 static inline __u32 kexec_jump_checksum(const struct kexec_jump_header *header)
 {
@@ -220,6 +222,8 @@ static inline __u32 kexec_jump_checksum(const struct kexec_jump_header *header)
  *
  * Any context. The callers that can print say which part is wrong, see
  * kexec_jump_check_header().
+ *
+ * Return: whether it is.
  */
 static inline bool kexec_jump_header_intact(const struct kexec_jump_header *header)
 {
@@ -237,6 +241,8 @@ static inline bool kexec_jump_header_intact(const struct kexec_jump_header *head
  * @end:	physical, exclusive, above @start
  *
  * Any context.
+ *
+ * Return: whether one range of the window has all of it.
  */
 static inline bool kexec_jump_window_has(const struct kexec_jump_header *header,
 					 __u64 start, __u64 end)
@@ -247,18 +253,6 @@ static inline bool kexec_jump_window_has(const struct kexec_jump_header *header,
 		if (start >= header->window[i].start && end <= header->window[i].end)
 			return true;
 	return false;
-}
-
-/**
- * kexec_jump_nr_names - number of names in a header
- * @header:	intact
- *
- * Any context.
- */
-static inline __u32 kexec_jump_nr_names(const struct kexec_jump_header *header)
-{
-	return header->nr_names < KEXEC_JUMP_MAX_PEERS ? header->nr_names :
-							 KEXEC_JUMP_MAX_PEERS;
 }
 
 /* Room for the header in the jump page, whatever its version. */
@@ -291,7 +285,7 @@ static inline struct kexec_jump_tail *kexec_jump_find_tail(struct kexec_jump_hea
  *
  * Return: false if it says clearly that nobody waits.
  */
-static inline int kexec_jump_may_wait(struct kexec_jump_header *header)
+static inline bool kexec_jump_may_wait(struct kexec_jump_header *header)
 {
 	struct kexec_jump_tail *tail = kexec_jump_find_tail(header);
 

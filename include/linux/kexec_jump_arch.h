@@ -178,11 +178,15 @@ void arch_kexec_jump_cleanup(struct kexec_jump *jump);
 /**
  * arch_kexec_jump_entry - physical address that resumes this kernel
  * @jump:	prepared
+ *
+ * Return: the address.
  */
 u64 arch_kexec_jump_entry(const struct kexec_jump *jump);
 
 /**
  * arch_kexec_jump_flags - kexec_jump_header.flags of this kernel
+ *
+ * Return: the flags.
  */
 u64 arch_kexec_jump_flags(void);
 
@@ -190,6 +194,8 @@ u64 arch_kexec_jump_flags(void);
  * arch_kexec_jump_is_kernel - does a Linux kernel's setup header lie there?
  * @jump:	its window is backed
  * @addr:	physical, in the window, where a segment begins
+ *
+ * Return: whether it does.
  */
 bool arch_kexec_jump_is_kernel(struct kexec_jump *jump, u64 addr);
 
@@ -288,7 +294,7 @@ void arch_kexec_jump_back_early(u64 entry);
  * @jump:	a jump with an empty window to the preserved kernel
  *
  * Stops the other CPUs and the DMA of all devices, which nobody suspended.
- * Any context. Does not return.
+ * Any context. Returns only if no CPU can leave.
  */
 void arch_kexec_jump_from_panic(struct kexec_jump *jump);
 

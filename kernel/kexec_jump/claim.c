@@ -57,7 +57,10 @@ static bool may_claim(struct kexec_jump *jump, unsigned long pfn, struct zone *z
 	if (!page || page_zone(page) != zone || PageReserved(page) ||
 	    xa_load(&jump->backup, pfn))
 		return false;
-	if (PageLRU(page) || PageHuge(page) || PageBuddy(page) || page_has_movable_ops(page))
+	/* Programs that drive devices themselves take those in use to stay where they are. */
+	if (PageHuge(page))
+		return !folio_ref_count(page_folio(page));
+	if (PageLRU(page) || PageBuddy(page) || page_has_movable_ops(page))
 		return true;
 	/* A part of a larger one that is free; slabs need not have a reference either. */
 	return !page_count(page) && !page_has_type(compound_head(page));
@@ -69,12 +72,17 @@ static bool may_claim(struct kexec_jump *jump, unsigned long pfn, struct zone *z
  */
 static int claim_all(struct kexec_jump *jump, unsigned long pfn, unsigned long end)
 {
+	struct page *page;
 	int error;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	cond_resched();
-	if (!has_room(page_zone(pfn_to_page(pfn)), end - pfn))
+	/* Memory may have been taken away since it was looked at. */
+	page = pfn_to_online_page(pfn);
+	if (!page)
+		return -EBUSY;
+	if (!has_room(page_zone(page), end - pfn))
 		return -ENOSPC;
 	error = alloc_contig_range(pfn, end, ACR_FLAGS_NONE,
 				   GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);

@@ -23,6 +23,8 @@ static unsigned int passes;
  * @step:	name of the step that has just been entered
  *
  * Any context. Forgets the request when it says yes.
+ *
+ * Return: whether it is.
  */
 bool kexec_jump_should_fail(const char *step)
 {
@@ -53,9 +55,11 @@ static ssize_t fail_step_write(struct file *file, const char __user *buf,
 	char buffer[sizeof(fail_step)] = "";
 	char *name, *number;
 	unsigned int nth = 1;
+	loff_t begin = 0;
 	ssize_t len;
 
-	len = simple_write_to_buffer(buffer, sizeof(buffer) - 1, ppos, buf, count);
+	/* Each call asks for something of its own. */
+	len = simple_write_to_buffer(buffer, sizeof(buffer) - 1, &begin, buf, count);
 	if (len < 0)
 		return len;
 	number = strim(buffer);

@@ -15,6 +15,8 @@
 /**
  * kexec_jump_header - header of this kernel's jump page
  * @jump:	prepared
+ *
+ * Return: the header, mapped for good.
  */
 struct kexec_jump_header *kexec_jump_header(const struct kexec_jump *jump)
 {

@@ -268,7 +268,7 @@ const char *kexec_jump_judge(const struct kexec_jump_header *header);
 
 /* --- peer/panic.c --- */
 void kexec_jump_panic_early(u64 entry);
-int kexec_jump_prepare_panic(unsigned long entry);
+void kexec_jump_prepare_panic(unsigned long entry);
 
 /* --- peer/boot.c --- */
 const struct kexec_jump_header *kexec_jump_preserved_kernel(void);

@@ -274,6 +274,8 @@ struct kimage *kexec_jump_image(unsigned int n)
  * Not asked of images of preserved kernels: nobody comes back from there.
  *
  * Under kexec_jump_lock or the kexec lock.
+ *
+ * Return: whether it does.
  */
 bool kexec_jump_in_any_window(u64 addr)
 {
@@ -320,6 +322,12 @@ struct kexec_jump *kexec_jump_loaded(void)
 	return image ? image->jump : NULL;
 }
 
+/* No more than fit, whoever writes to it meanwhile. */
+static u32 nr_names(const struct kexec_jump_header *header)
+{
+	return min_t(u32, READ_ONCE(header->nr_names), KEXEC_JUMP_MAX_PEERS);
+}
+
 /*
  * The number of a peer of the kernel that jumped here, counted from 1, or 0 if there is
  * no other one of that name, or no way to it: it is reached through that kernel.
@@ -332,7 +340,7 @@ static u32 their_number(const char *name)
 
 	if (!header || !back || back->jump->entry != header->entry)
 		return 0;
-	for (i = 0; i < kexec_jump_nr_names(header); i++)
+	for (i = 0; i < nr_names(header); i++)
 		if (i + 1 != header->own_number &&
 		    !strncmp(header->names[i], name, sizeof(header->names[i])))
 			return i + 1;
@@ -506,7 +514,8 @@ static ssize_t list_own(char *buf)
 	unsigned int i;
 
 	for (i = 0; i < KEXEC_JUMP_MAX_PEERS; i++) {
-		const struct kexec_jump *jump = peers[i].image ? peers[i].image->jump : NULL;
+		const struct kimage *image = READ_ONCE(peers[i].image);
+		const struct kexec_jump *jump = image ? image->jump : NULL;
 
 		if (jump)
 			length += sysfs_emit_at(buf, length, "%s %s %lu\n", peers[i].name,
@@ -530,7 +539,7 @@ ssize_t kexec_jump_list_peers(char *buf)
 	ssize_t length = list_own(buf);
 	u32 i;
 
-	for (i = 0; header && i < kexec_jump_nr_names(header); i++) {
+	for (i = 0; header && i < nr_names(header); i++) {
 		char name[KEXEC_JUMP_NAME_LEN];
 
 		/* Whoever wrote it. */

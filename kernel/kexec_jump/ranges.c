@@ -132,6 +132,8 @@ bool kexec_jump_ranges_hold(const struct kexec_jump_ranges *ranges, u64 start, u
  * @end:	physical, exclusive, above @start
  *
  * Any context.
+ *
+ * Return: whether any of it does.
  */
 bool kexec_jump_ranges_touch(const struct kexec_jump_ranges *ranges, u64 start, u64 end)
 {

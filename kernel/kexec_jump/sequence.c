@@ -269,6 +269,8 @@ static u64 step_ns[2][ARRAY_SIZE(steps)];
 
 /**
  * kexec_jump_nr_steps - number of steps of the sequence
+ *
+ * Return: their number.
  */
 unsigned int kexec_jump_nr_steps(void)
 {
@@ -278,6 +280,8 @@ unsigned int kexec_jump_nr_steps(void)
 /**
  * kexec_jump_step_name - name of a step
  * @step:	its number, below kexec_jump_nr_steps()
+ *
+ * Return: the name, a constant.
  */
 const char *kexec_jump_step_name(unsigned int step)
 {
@@ -335,8 +339,7 @@ static void leave_step(unsigned int i, struct kexec_jump_attempt *attempt)
 	u64 start = sched_clock();
 
 	trace_kexec_jump_step(steps[i].name, true, true, 0);
-	if (steps[i].leave)
-		steps[i].leave(attempt);
+	steps[i].leave(attempt);
 	trace_kexec_jump_step(steps[i].name, true, false, 0);
 	step_ns[1][i] = ns_since(start);
 }
@@ -439,6 +442,8 @@ static int run_sequence(struct kexec_jump_attempt *attempt)
  * kexec_jump_in_progress - is a jump being made?
  *
  * Any context. The kexec lock is held meanwhile, and CPUs go and come back.
+ *
+ * Return: whether one is.
  */
 bool kexec_jump_in_progress(void)
 {
@@ -473,6 +478,7 @@ int kexec_jump_execute(struct kimage *image)
 	/* Not held while tasks are frozen: its waiters could not be. */
 	mutex_lock(&kexec_jump_lock);
 	report->attempts++;
+	report->error = 0;
 	report->step = NULL;
 	report->test = false;
 	report->from_image = false;
@@ -497,13 +503,17 @@ int kexec_jump_execute(struct kimage *image)
 		error = run_sequence(&attempt);
 	}
 	WRITE_ONCE(in_progress, false);
+	mutex_lock(&kexec_jump_lock);
 	report->peer_died = attempt.peer_died;
 	report->from_image = attempt.from_image;
+	if (report->peer_died)
+		error = -EOWNERDEAD;
+	report->error = error;
+	mutex_unlock(&kexec_jump_lock);
 	if (report->peer_died) {
 		pr_err("the peer died: %s\n", report->peer_message);
 		pr_err("its image is unloaded, load one again to jump\n");
 		kexec_jump_unload(attempt.image);
-		error = -EOWNERDEAD;
 	} else if (report->from_image) {
 		pr_info("resumed from an image; the peer was not part of it and is unloaded\n");
 		kexec_jump_unload(NULL);
@@ -517,6 +527,5 @@ int kexec_jump_execute(struct kimage *image)
 	} else if (!report->test) {
 		pr_info("back from the peer, jump %lu\n", report->jumps);
 	}
-	report->error = error;
 	return error;
 }

@@ -201,7 +201,8 @@ static ssize_t transfer(struct file *file, char *buf, loff_t pos, size_t count,
 	/* User 0 of a container is not root of the machine. */
 	if (!file_ns_capable(file, &init_user_ns, CAP_SYS_RAWIO))
 		return -EPERM;
-	mutex_lock(&kexec_jump_lock);
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	header = kexec_jump_preserved_now();
 	pages = header ? kexec_jump_their_pages(header) : nr_own;
 	while (pages > 0 && done < count && (pos >> PAGE_SHIFT) < pages) {
@@ -241,7 +242,7 @@ static ssize_t shared_write(struct file *file, struct kobject *kobj,
 	return transfer(file, buf, pos, count, true);
 }
 
-static BIN_ATTR_RW(shared, 0);
+static BIN_ATTR_ADMIN_RW(shared, 0);
 
 static ssize_t shared_size_show(struct kobject *kobj,
 				struct kobj_attribute *attr, char *buf)
@@ -249,7 +250,8 @@ static ssize_t shared_size_show(struct kobject *kobj,
 	const struct kexec_jump_header *header;
 	u64 pages;
 
-	mutex_lock(&kexec_jump_lock);
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	header = kexec_jump_preserved_now();
 	pages = header ? header->shared_pages : nr_own;
 	mutex_unlock(&kexec_jump_lock);
@@ -270,7 +272,8 @@ static ssize_t shared_size_store(struct kobject *kobj,
 		return error;
 	if (size > (unsigned long long)totalram_pages() << PAGE_SHIFT)
 		return -EFBIG;
-	mutex_lock(&kexec_jump_lock);
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	if (kexec_jump_preserved_now()) {
 		pr_err("shared memory belongs to the preserved kernel, which sets its size\n");
 		error = -EINVAL;
@@ -296,7 +299,6 @@ int __init kexec_jump_shared_init(struct kobject *dir)
 	int error;
 
 	kexec_jump_list_init(&list);
-	bin_attr_shared.attr.mode = 0600;
 	error = sysfs_create_bin_file(dir, &bin_attr_shared);
 	if (error)
 		return error;

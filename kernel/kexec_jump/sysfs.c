@@ -123,7 +123,8 @@ static ssize_t store_peer(struct kobject *kobj, struct kobj_attribute *attr,
 		return -EPERM;
 	if (strscpy(name, buf) < 0)
 		return -EINVAL;
-	mutex_lock(&kexec_jump_lock);
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	error = kexec_jump_choose(strim(name));
 	mutex_unlock(&kexec_jump_lock);
 	return error ? error : count;
@@ -218,7 +219,6 @@ static const struct attribute * const attributes[] = {
 static int __init kexec_jump_sysfs_init(void)
 {
 	struct kobject *dir = kobject_create_and_add("kexec_jump", kernel_kobj);
-
 	int error;
 
 	if (!dir)
@@ -228,6 +228,8 @@ static int __init kexec_jump_sysfs_init(void)
 	if (!error)
 		error = kexec_jump_shared_init(dir);
 #endif
+	if (error)
+		kobject_put(dir);
 	return error;
 }
 late_initcall(kexec_jump_sysfs_init);

@@ -90,6 +90,8 @@ bool kexec_jump_window_holds(const struct kexec_jump *jump, u64 start, u64 end)
  * kexec_jump_in_window - does an address lie in the window?
  * @jump:	the jump
  * @addr:	physical address
+ *
+ * Return: whether it does.
  */
 bool kexec_jump_in_window(const struct kexec_jump *jump, u64 addr)
 {
@@ -100,6 +102,8 @@ bool kexec_jump_in_window(const struct kexec_jump *jump, u64 addr)
  * kexec_jump_window_page - where the peer's content of the window is now
  * @jump:	a jump whose window is backed; this kernel is running
  * @addr:	physical address in the window
+ *
+ * Return: the page.
  */
 struct page *kexec_jump_window_page(struct kexec_jump *jump, u64 addr)
 {

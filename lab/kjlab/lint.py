@@ -105,7 +105,7 @@ def documentation(folder):
 
 def kernel_doc():
     """What kernel-doc says of the comments in files of the series."""
-    p = in_tree("scripts/kernel-doc", "-none", *files((".c", ".h", ".S"), touched=False))
+    p = in_tree("scripts/kernel-doc", "-Wall", "-none", *files((".c", ".h", ".S"), touched=False))
     return p.stdout or ("" if p.returncode == 0 else f"kernel-doc: exit {p.returncode}")
 
 

@@ -609,6 +609,13 @@ void notrace kexec_jump_enter(struct kimage *image)
 
 	image->jump->next_entry = kexec_jump_leave(image->jump);
 
+	/*
+	 * What was exchanged is in the caches of this CPU alone; IOMMUs that do not look
+	 * there, and GPUs, have their tables in memory.
+	 */
+	if (!image->jump->no_devices)
+		wbinvd();
+
 	/* Until TR is right, no breakpoint or tracer may get in between. */
 	restore_processor_state();
 	if (!image->jump->no_devices)

@@ -211,6 +211,11 @@ static bool iommu_is_locked(void)
 
 static struct kexec_jump *panic_jump;
 static bool others_stopped;
+/* Who decides what becomes of this machine: the CPU that leaves, or the one that panicked. */
+static atomic_t decided = ATOMIC_INIT(0);
+
+/* The boot CPU may be in an NMI, and sees no other one. */
+#define BOOT_CPU_MS	10000
 
 /* DMA that a device has begun is over by then. */
 #define DMA_SETTLE_MS	100
@@ -253,7 +258,8 @@ static void stop_this_cpu_for_jump(int cpu, struct pt_regs *regs)
 	/* The preserved kernel is to be resumed on the boot CPU: on this one. */
 	while (!READ_ONCE(others_stopped))
 		cpu_relax();
-	leave_for_good();
+	if (!atomic_xchg(&decided, 1))
+		leave_for_good();
 }
 #endif
 
@@ -339,6 +345,7 @@ void __ref arch_kexec_jump_back_early(u64 entry)
 void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 {
 	bool on_boot_cpu = !smp_processor_id();
+	unsigned int ms;
 
 	panic_jump = jump;
 #ifdef CONFIG_SMP
@@ -350,6 +357,12 @@ void arch_kexec_jump_from_panic(struct kexec_jump *jump)
 	/* VMX would keep the INIT away; the others did this when they were stopped. */
 	x86_virt_emergency_disable_virtualization_cpu();
 	WRITE_ONCE(others_stopped, true);
+	for (ms = 0; ms < BOOT_CPU_MS && !atomic_read(&decided); ms++)
+		mdelay(1);
+	if (!atomic_xchg(&decided, 1)) {
+		pr_emerg("the boot CPU does not answer: the preserved kernel is lost\n");
+		return;
+	}
 	/* For good; but objtool has a list of all global functions that do not return. */
 	while (READ_ONCE(others_stopped))
 		halt();

@@ -224,6 +224,7 @@ static int __init kexec_jump_peer_init(void)
 			memunmap(live_header);
 		live_header = NULL;
 	}
-	return kexec_jump_prepare_panic(why_not ? 0 : back_entry);
+	kexec_jump_prepare_panic(why_not ? 0 : back_entry);
+	return 0;
 }
 early_initcall(kexec_jump_peer_init);

@@ -37,6 +37,8 @@
  * @pfn:	page frame
  *
  * Any context. All RAM of a kernel that was jumped to is in its window.
+ *
+ * Return: whether it is; false in a kernel that was not jumped to.
  */
 bool kexec_jump_is_own(unsigned long pfn)
 {

@@ -23,6 +23,8 @@
  * @pfn:	page frame
  *
  * The other kernel may have PAE while this one has not.
+ *
+ * Return: whether it can.
  */
 bool kexec_jump_reachable(unsigned long pfn)
 {

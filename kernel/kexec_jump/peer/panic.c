@@ -117,28 +117,25 @@ void kexec_jump_panic(const char *message)
  * @entry:	physical address that resumes the preserved kernel, or 0: a panic does
  *		not lead back
  *
- * Process context, at boot, before other CPUs are started.
- *
- * Return: 0 or, with a message, a negative errno.
+ * Process context, at boot, before other CPUs are started. Panics, which still leads back
+ * as it does early, if nothing would later: not even kexec_load(2) and reboot(2).
  */
-int __init kexec_jump_prepare_panic(unsigned long entry)
+void __init kexec_jump_prepare_panic(unsigned long entry)
 {
 	struct kexec_jump *jump;
 	int error;
 
-	early_entry = 0;
-	if (!entry)
-		return 0;
+	if (!entry) {
+		early_entry = 0;
+		return;
+	}
 	jump = kexec_jump_create(entry);
 	error = jump ? kexec_jump_prepare(jump) : -ENOMEM;
-	if (error) {
-		pr_warn("no memory to jump back from a panic: error %d\n", error);
-		kexec_jump_destroy(jump);
-		return error;
-	}
+	if (error)
+		panic("kexec_jump: this kernel cannot jump back: error %d", error);
 	kexec_jump_complete(jump);
 	panic_jump = jump;
-	return 0;
+	early_entry = 0;
 }
 
 /**

@@ -66,7 +66,7 @@ long kexec_jump_their_pages(const struct kexec_jump_header *header)
  * kexec_jump_map_their_page - map a page of the shared memory
  * @n:		below what kexec_jump_their_pages() has returned
  *
- * As kexec_jump_map_preserved().
+ * Return: as kexec_jump_map_preserved().
  */
 void *kexec_jump_map_their_page(unsigned long n)
 {

@@ -381,7 +381,8 @@ static int vmcore_open(struct inode *inode, struct file *file)
 	/* User 0 of a container is not root of the machine. */
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
-	mutex_lock(&kexec_jump_lock);
+	if (mutex_lock_interruptible(&kexec_jump_lock))
+		return -ERESTARTSYS;
 	view = make_view(kexec_jump_preserved_now());
 	if (!IS_ERR(view)) {
 		file->private_data = view;
