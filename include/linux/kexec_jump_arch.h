@@ -208,7 +208,8 @@ bool arch_kexec_jump_is_kernel(struct kexec_jump *jump, u64 addr);
  * A kernel image may say how much memory it will take before it can know about
  * windows.
  *
- * Return: 0, or -EADDRNOTAVAIL with a message.
+ * Return: 0, or with a message -EADDRNOTAVAIL, or -ENOEXEC for a kernel that could not
+ * come back to this one.
  */
 int arch_kexec_jump_check_image(struct kexec_jump *jump,
 				unsigned long nr_segments,

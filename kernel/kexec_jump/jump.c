@@ -36,9 +36,9 @@
  *	A program that is called while devices work; memory hotplug.
  * kexec_jump_lock
  *	Who looks at the loaded image (kexec_jump_loaded()) or at the report.
- *	Taken to free an image, to check it, and for each access through sysfs
- *	and the peer's view. Not held while tasks are frozen, as those who wait
- *	for it could not be.
+ *	Taken to free an image, to check it, and for each access through sysfs;
+ *	of the peer's view, to open and to close it. Not held while tasks are
+ *	frozen, as those who wait for it could not be.
  * unfinished_lock
  *	The image that is being loaded in several calls, and whose it is.
  *

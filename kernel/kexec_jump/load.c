@@ -285,9 +285,9 @@ static int finish_load(struct kexec_jump *jump, unsigned long nr_segments,
  * said why (but for -EFAULT and -EINTR), and what was loaded before is untouched.
  *
  * Return: the image, NULL if more calls have to follow, or an ERR_PTR: -EINVAL,
- * -EADDRNOTAVAIL, -ENOMEM, -EFAULT, -EINTR, -ENOSPC, -EBUSY if another process
- * is loading in several calls, -ESTALE if there is nothing to continue, or one
- * of kexec_jump_check_entry() and kexec_jump_check_call().
+ * -EADDRNOTAVAIL, -ENOMEM, -EFAULT, -EINTR, -ENOSPC, -EOPNOTSUPP, -EBUSY if another
+ * process is loading in several calls, -ESTALE if there is nothing to continue, or one
+ * of kexec_jump_check_entry(), kexec_jump_check_call() and arch_kexec_jump_check_image().
  */
 struct kimage *kexec_jump_load(unsigned long entry, unsigned long nr_segments,
 			       struct kexec_segment *segments,

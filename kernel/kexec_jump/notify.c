@@ -12,8 +12,11 @@ static BLOCKING_NOTIFIER_HEAD(jump_notifiers);
 
 /**
  * register_kexec_jump_notifier - be told of jumps
- * @block:	called in process context, all at work, with KEXEC_JUMP_PREPARE and,
- *		if it did not refuse, KEXEC_JUMP_DONE or KEXEC_JUMP_DEAD_PEER
+ * @block:	called in process context, while user space is frozen and devices are at
+ *		work, with KEXEC_JUMP_PREPARE and, if it did not refuse, KEXEC_JUMP_DONE
+ *		or KEXEC_JUMP_DEAD_PEER
+ *
+ * Calls of programs with KEXEC_NO_DEVICES are not told of.
  *
  * Return: 0 or -EEXIST.
  */
@@ -39,7 +42,8 @@ EXPORT_SYMBOL_GPL(unregister_kexec_jump_notifier);
  * kexec_jump_watchdogs_enter - tell those who want to know that there will be a jump
  * @attempt:	at its beginning
  *
- * Return: 0, or what one of them objects with: then all were told that it is over.
+ * Return: 0, or what one of them objects with: then those that had been told before it
+ * were told that it is over.
  */
 int kexec_jump_watchdogs_enter(struct kexec_jump_attempt *attempt)
 {

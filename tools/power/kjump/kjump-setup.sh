@@ -255,8 +255,8 @@ configure()
 {
 	where=$(named_in)
 	if [ "$where" ]; then
-		die "$device is named in $where, so that each boot would wait for what it is not, or" \
-			"overwrite what was saved: take it out there, and try again"
+		die "$device is named in $where, so that each boot would wait for what it is" \
+			"not, or overwrite what was saved: take it out there, and try again"
 	fi
 	keep
 	if [ "$force" = 1 ]; then

@@ -189,14 +189,18 @@ static char *location(const char *disk)
 		size_t before = (size_t)(word - words);
 		char *dir = xasprintf("%.*s", before ? (int)before - 1 : 0, disk), *step = NULL;
 
-		if (is_pci_address(word))
+		if (is_pci_address(word)) {
 			step = xasprintf("%s", word);
-		else if (at && !strncmp(word, "ata", 3))
+		} else if (at && !strncmp(word, "ata", 3)) {
 			step = port_of_ata(dir, word);
-		else if (at && (step = named_target(dir, word)))
-			named = true;
-		else if (at && !(step = usb_ports(word)))
-			step = scsi_unit(word, named);
+		} else if (at) {
+			step = named_target(dir, word);
+			named |= step;
+			if (!step)
+				step = usb_ports(word);
+			if (!step)
+				step = scsi_unit(word, named);
+		}
 		if (step)
 			add_listed(&at, "/", step);
 		free(step);

@@ -72,7 +72,8 @@ static bool is_program(const char *path, const char *name)
 {
 	const char *slash = strrchr(path, '/');
 
-	return slash && !strcmp(slash + 1, name) && slash - path >= 3 && !memcmp(slash - 3, "bin", 3);
+	return slash && !strcmp(slash + 1, name) &&
+	       slash - path >= 3 && !memcmp(slash - 3, "bin", 3);
 }
 
 static void begin_crypttab(struct cpio *c, uint64_t size)

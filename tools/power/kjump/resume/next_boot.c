@@ -291,7 +291,8 @@ static char *other_loader(const char *boot, const char *efivars)
 
 static bool has_restore(const char *words)
 {
-	return command_line_has(words, "kjump.restore") || command_line_has(words, "kjump.restore=");
+	return command_line_has(words, "kjump.restore") ||
+	       command_line_has(words, "kjump.restore=");
 }
 
 /* Most boots are like this one. @unread: what would say more, NULL if nothing would. */
@@ -398,9 +399,9 @@ int next_boot_check(const char *boot, const char *efivars, const char *device,
 		rc = check_grub(own, cfg_file, device);
 	/* A grub.cfg may be left over from before another boot loader; GRUB itself says so. */
 	if (!rc && own && (!known || !command_line_has(own, "BOOT_IMAGE="))) {
-		char *unread = cfg && !known ? xasprintf("%s", cfg_file) : other_loader(boot, efivars);
+		char *unread = other_loader(boot, efivars);
 
-		rc = check_alike(boot, own, device, unread, next);
+		rc = check_alike(boot, own, device, cfg && !known ? cfg_file : unread, next);
 		free(unread);
 	}
 	boot_entry_free(&entry);
