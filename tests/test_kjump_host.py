@@ -844,7 +844,7 @@ int kexec_load_call(unsigned long entry, unsigned long n, const struct kexec_seg
 	return 0;
 }
 void kexec_unload(void) { puts("unloaded"); }
-void jump_hold(bool hold) { printf("held %d\n", hold); }
+int jump_hold(bool hold) { printf("held %d\n", hold); return 0; }
 int jump(void)
 {
 	char *how = getenv("JUMP");
@@ -1271,6 +1271,9 @@ def next_boot(next_boot_program, tmp_path):
     *(({"words": f"kjump.restore {word}"}, f"by .*/grub.cfg, has {word}, unlike this one") for word in (
         "lockdown=integrity", "mem=512M", "memmap=1M!1G", "nr_cpus=1", "maxcpus=1", "no5lvl", "nosmp")),
     *(({"words": f"kjump.restore {word}", "own": f"{BY_GRUB} {word}"}, None) for word in ("mem=512M", "nr_cpus=1", "no5lvl")),
+    ({"words": r"kjump.restore memmap=2M\$512M", "own": f"{BY_GRUB} memmap=2M$512M"}, None),
+    ({"words": r"kjump.restore memmap=2M\$256M memmap=2M\$512M", "own": f"{BY_GRUB} memmap=2M$512M"}, r"has memmap=2M\$256M,2M\$512M, unlike"),
+    ({"words": "kjump.restore kjump.ignore=changed kjump.ignore=missing"}, "has kjump.ignore=, so that"),
     ({"words": "kjump.restore mem=512M", "own": f"{BY_GRUB} mem=1G"}, "has mem=512M, unlike this one"),
     ({"words": "kjump.restore", "own": f"{BY_GRUB} mem=1G lockdown=integrity"}, None),
 ])
@@ -1291,7 +1294,7 @@ def test_next_boot(next_boot, tmp_path, what, says):
 @pytest.mark.parametrize("files,says", [
     ([["init", "usr/sbin/kjump"]], None),
     # One made before the package was upgraded; and a script of that name is none.
-    ([["init", "usr/bin/kjump"]], r"has another kjump than this in its initramfs, .*/(initrd\.img-6\.12\.117|last\.img), "),
+    ([["init", "usr/bin/kjump"]], r"has a kjump in its initramfs, .*/(initrd\.img-6\.12\.117|last\.img), that does not know"),
     ([["init", "scripts/local-premount/kjump"]], "has no kjump"),
     ([["init", "usr/sbin/mdadm"]], r"has no kjump in its initramfs, .*/(initrd\.img-6\.12\.117|last\.img), "),
     # A processor's microcode comes in front, in the same file or in one of its own.
@@ -1363,7 +1366,9 @@ def test_no_grub(next_boot, next_boot_program, tmp_path):
     next_boot("/dev/sda3", f"{resumes} boot=nfs", "does not boot from a local disk")
     initrd = tmp_path / f"initrd.img-{os.uname().release}"
     initrd.write_bytes(cpio({"/usr/sbin/kjump": __file__}))
-    next_boot("/dev/sda3", resumes, "has another kjump than this in its initramfs")
+    next_boot("/dev/sda3", plain, "has a kjump in its initramfs, .*, that does not know what this one saves")
+    # Of a boot that has looked for an image it may be left over.
+    next_boot("/dev/sda3", resumes)
     initrd.write_bytes(cpio({"/init": __file__}))
     next_boot("/dev/sda3", plain, "has no kjump in its initramfs")
     initrd.write_bytes(cpio({"/usr/sbin/kjump": next_boot_program}))
@@ -1385,6 +1390,9 @@ def test_firmware_first(next_boot, tmp_path):
         next_boot("/dev/sda3", own, says)
     indications.unlink()
     (efivars / f"BootNext-{guid}").write_bytes(struct.pack("<IH", 7, 3))
+    (efivars / f"BootCurrent-{guid}").write_bytes(struct.pack("<IH", 6, 3))
+    next_boot("/dev/sda3", own)
+    (efivars / f"BootCurrent-{guid}").write_bytes(struct.pack("<IH", 6, 0))
     next_boot("/dev/sda3", own, "the firmware is to start something else first")
 
 
@@ -1395,7 +1403,7 @@ STUB = """#!/bin/sh
 echo "$*" >>{folder}/calls
 case $1$2 in
 status*) echo "$2: an image, $STATE: 1 GB" ;;
-restore--list) echo "/dev/b: $OTHERS 6.12.117" ; exit ;;
+restore--list) echo "/dev/a: $STATE 6.12.117"; echo "/dev/b: $OTHERS 6.12.117" ; exit ;;
 esac
 if [ $1 = restore ]; then
 	[ $(grep -c '^restore --wait' {folder}/calls) -lt 3 ] || kill $PPID

@@ -471,9 +471,10 @@ char *disks_taken_over(const struct disks *d, const struct disks *now)
 		const struct noted *n = &d->list[i];
 		bool is_root = strstr(n->name, "(mounted on /)");
 
+		if (!n->seen || !n->writes || n->guard == UNGUARDED)
+			continue;
 		has_root |= is_root;
-		if (!n->seen || !n->writes || n->guard == UNGUARDED ||
-		    state_of(&h, n, true) != CHANGED || !writes_to(now, n))
+		if (state_of(&h, n, true) != CHANGED || !writes_to(now, n))
 			continue;
 		add_listed(&names, ", ", n->name);
 		root_is_lost |= is_root;

@@ -21,6 +21,8 @@
 
 #define IMAGE_MAGIC	"KJUMPIMG"
 #define IMAGE_VERSION	2u
+/* In each program that knows it: what begins it is nowhere else in it. */
+#define IMAGE_MARK	"\1kjump knows images of version 2;"
 #define IMAGE_ID_LEN	16
 #define IMAGE_SECTOR	512
 #define IMAGE_DATA	4096u		/* where the chunks begin */

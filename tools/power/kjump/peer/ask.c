@@ -228,6 +228,8 @@ int send_and_jump(struct message *m)
 	if (!rc && shared_size() < m->room)
 		rc = shared_resize(m->room);
 	if (!rc)
+		rc = check_interrupted();
+	if (!rc)
 		rc = message_send(m);
 	if (rc)
 		return rc;

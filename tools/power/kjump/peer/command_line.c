@@ -72,24 +72,53 @@ bool command_line_has(const char *line, const char *name)
 	return false;
 }
 
-char *command_line_value(const char *line, const char *name)
+/* Call @take for the value of each @name, without quotes. */
+static void each_value(const char *line, const char *name,
+		       void (*take)(char **values, const char *value), char **values)
 {
-	char *value = NULL, *to;
 	struct word w;
 
 	while (next_word(&line, &w) && !ends_parameters(&w)) {
 		const char *end = w.start + w.length, *p = memchr(w.start, '=', w.length);
+		char *value, *to;
 
 		if (!is_parameter(&w, name))
 			continue;
-		free(value);
 		value = xalloc(w.length + 1);
 		to = value;
 		for (p++; p < end; p++)
 			if (*p != '"')
 				*to++ = *p;
+		take(values, value);
+		free(value);
 	}
+}
+
+static void take_last(char **values, const char *value)
+{
+	free(*values);
+	*values = xasprintf("%s", value);
+}
+
+static void take_all(char **values, const char *value)
+{
+	add_listed(values, ",", value);
+}
+
+char *command_line_value(const char *line, const char *name)
+{
+	char *value = NULL;
+
+	each_value(line, name, take_last, &value);
 	return value;
+}
+
+char *command_line_values(const char *line, const char *name)
+{
+	char *values = NULL;
+
+	each_value(line, name, take_all, &values);
+	return values;
 }
 
 /* What is about this kernel's place, disks and way of booting, not about the machine. */

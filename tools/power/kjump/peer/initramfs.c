@@ -5,6 +5,7 @@
  * packed is unpacked by the programs that made it.
  */
 #include "peer/initramfs.h"
+#include "format/format.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,17 +87,11 @@ static void begin_crypttab(struct cpio *c, uint64_t size)
 	c->keep[size] = 0;
 }
 
-#define OWN_FILE	"/proc/self/exe"
-
 static void begin_kjump(struct cpio *c, uint64_t size)
 {
-	struct stat own;
-
 	c->fs->has_kjump = true;
-	if (stat(OWN_FILE, &own) || (uint64_t)own.st_size != size)
-		c->fs->other_kjump = true;
-	c->to_compare = size;
-	c->compared = 0;
+	c->to_search = size;
+	c->marked = 0;
 }
 
 static bool entry_done(struct cpio *c)
@@ -147,25 +142,20 @@ static void keep(struct cpio *c, const uint8_t *data, size_t length)
 	c->to_keep -= length;
 }
 
-static void compare(struct cpio *c, const uint8_t *data, size_t length)
+static void search(struct cpio *c, const uint8_t *data, size_t length)
 {
-	uint8_t *own;
-	int fd;
+	static const char mark[] = IMAGE_MARK;
 
-	if (length > c->to_compare)
-		length = (size_t)c->to_compare;
-	if (!length)
-		return;
-	fd = open(OWN_FILE, O_RDONLY | O_CLOEXEC);
-	own = xalloc(length);
-	if (fd < 0 || pread_full(fd, own, length, c->compared) != (ssize_t)length ||
-	    memcmp(own, data, length))
-		c->fs->other_kjump = true;
-	free(own);
-	if (fd >= 0)
-		close(fd);
-	c->compared += length;
-	c->to_compare -= length;
+	if (length > c->to_search)
+		length = (size_t)c->to_search;
+	c->to_search -= length;
+	for (size_t i = 0; i < length && !c->fs->knows_image; i++) {
+		if (data[i] == mark[c->marked])
+			c->marked++;
+		else
+			c->marked = data[i] == mark[0];
+		c->fs->knows_image = !mark[c->marked];
+	}
 }
 
 size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length)
@@ -179,7 +169,7 @@ size_t cpio_take(struct cpio *c, const uint8_t *data, size_t length)
 			if (n > c->skip)
 				n = (size_t)c->skip;
 			keep(c, data + at, n);
-			compare(c, data + at, n);
+			search(c, data + at, n);
 			c->skip -= n;
 		} else {
 			if (n > c->want - c->have)

@@ -10,7 +10,7 @@
 struct initramfs {
 	uint64_t packed, unpacked;	/* bytes of the file, and of memory its files take */
 	bool has_init, has_kjump;
-	bool other_kjump;		/* and that is not the one that runs */
+	bool knows_image;		/* and that knows what this one saves */
 	bool sets_up_disks;		/* it is a distribution's, to mount the root file system */
 	bool initramfs_tools;		/* that of Debian and the like */
 	/* What of encrypted devices that one opens; all of it, with a 0 at its end. */
@@ -29,7 +29,8 @@ struct cpio {
 	uint64_t skip;			/* bytes of the file being passed over */
 	char *keep;			/* they are put here first, so many: */
 	size_t to_keep;
-	uint64_t to_compare, compared;	/* and so many are those of the kjump that runs, or not */
+	uint64_t to_search;		/* and in so many there may be IMAGE_MARK, */
+	size_t marked;			/* of which this is there already */
 	size_t have, want;		/* of a header and name, or 0: between entries */
 	char head[110 + 4096 + 4];
 	bool ended;			/* after the last entry of an archive */

@@ -140,20 +140,25 @@ bool jump_was_resumed(void)
 	return resumed;
 }
 
-void jump_hold(bool hold)
+int jump_hold(bool hold)
 {
+	int error = 0;
+
 	/* Nobody jumps by chance to one that has a name. */
 	if (chosen)
-		return;
+		return KJ_OK;
 	/*
 	 * Others may be loading something just now, as a crash kernel. That nothing is loaded
 	 * comes out at the jump.
 	 */
 	for (unsigned int n = 0; n < HOLD_TRIES; n++) {
-		if (write_line(KEXEC_JUMP_SYSFS "held", hold ? "1" : "0") != EBUSY)
+		error = write_line(KEXEC_JUMP_SYSFS "held", hold ? "1" : "0");
+		if (error != EBUSY)
 			break;
 		usleep(HOLD_PAUSE_US);
 	}
+	return !error || error == ENODATA ? KJ_OK :
+		fail(KJ_FAILED, KEXEC_JUMP_SYSFS "held: %s", strerror(error));
 }
 
 static int none_loaded(void)
@@ -202,7 +207,8 @@ int jump(void)
 
 	fflush(stdout);
 	sync();
-	jump_hold(false);
+	if (jump_hold(false))
+		return KJ_FAILED;
 	error = reboot(LINUX_REBOOT_CMD_KEXEC) ? errno : 0;
 	jump_hold(not_stock_s);
 	if (error)

@@ -58,7 +58,7 @@ bool jump_loaded(void);
 bool jump_leads_back(void);		/* it is the way back of a peer, or nothing is */
 
 /* From now on, nobody but kjump is to jump to what is loaded; a reboot is a reboot. */
-void jump_hold(bool hold);
+int jump_hold(bool hold);
 
 /* The next jump() is so many jumps, between which devices rest. */
 int jump_times(uint64_t times);

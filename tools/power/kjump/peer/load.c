@@ -112,8 +112,9 @@ int peer_load(struct conf *conf)
 	argv[i] = NULL;
 	step("loading %s with %s", conf->kernel, conf->initrd);
 	rc = run_kexec(conf->kernel, argv);
-	if (!rc)
-		jump_hold(true);
+	/* If it was ended, it may have loaded all of it. */
+	if (jump_loaded() && jump_hold(true) && !rc)
+		rc = KJ_FAILED;
 	/* kexec has read them; they would only be saved with all else. */
 	drop_cached(conf->kernel);
 	drop_cached(conf->initrd);

@@ -57,6 +57,8 @@ int peer_command_line(const char *own, const char *append, const struct mem_rang
 bool command_line_has(const char *line, const char *name);
 /* The last value of @name, which ends in '=', without quotes; to be freed, NULL for none. */
 char *command_line_value(const char *line, const char *name);
+/* All of them, with commas between them. */
+char *command_line_values(const char *line, const char *name);
 
 /* ask.c: the first kernel's side */
 int need_jump_support(void);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/kd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -112,29 +113,37 @@ static int open_by_id(const char *id, const char *likely, const char *volume, st
 	return rc;
 }
 
-/*
- * By Ctrl-S or Scroll Lock, somebody at the console stops who writes to it. Returns the mode
- * that the keyboard had, -1: the console is none of a keyboard and a screen.
- */
-static int keyboard_off(void)
+/* As it was. */
+struct keyboard {
+	bool is_terminal, has_mode;
+	struct termios terminal;
+	int mode;
+};
+
+/* By Ctrl-S or Scroll Lock, somebody at the console stops who writes to it. */
+static void keyboard_off(struct keyboard *k)
 {
 	struct termios t;
-	long mode;
 
-	if (!tcgetattr(STDOUT_FILENO, &t)) {
+	/* Who is in the background may do this, too. */
+	signal(SIGTTOU, SIG_IGN);
+	k->is_terminal = !tcgetattr(STDOUT_FILENO, &k->terminal);
+	if (k->is_terminal) {
+		t = k->terminal;
 		t.c_iflag &= ~(tcflag_t)IXON;
 		tcsetattr(STDOUT_FILENO, TCSANOW, &t);
 		tcflow(STDOUT_FILENO, TCOON);
 	}
-	if (ioctl(STDOUT_FILENO, KDGKBMODE, &mode) || ioctl(STDOUT_FILENO, KDSKBMODE, K_OFF))
-		return -1;
-	return (int)mode;
+	k->has_mode = !ioctl(STDOUT_FILENO, KDGKBMODE, &k->mode) &&
+		      !ioctl(STDOUT_FILENO, KDSKBMODE, K_OFF);
 }
 
-static void keyboard_on(int mode)
+static void keyboard_on(const struct keyboard *k)
 {
-	if (mode >= 0)
-		ioctl(STDOUT_FILENO, KDSKBMODE, mode);
+	if (k->is_terminal)
+		tcsetattr(STDOUT_FILENO, TCSANOW, &k->terminal);
+	if (k->has_mode)
+		ioctl(STDOUT_FILENO, KDSKBMODE, k->mode);
 }
 
 static int save_as_asked(const struct message *m, struct message *reply,
@@ -148,8 +157,10 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	struct image image = { .fd = -1 };
 	struct save_result result;
 	struct disks disks = { 0 };
-	int rc, keyboard = keyboard_off();
+	struct keyboard keyboard;
+	int rc;
 
+	keyboard_off(&keyboard);
 	if (compress)
 		image_algorithm(compress, &algorithm);
 	if (id) {
@@ -186,7 +197,7 @@ static int save_as_asked(const struct message *m, struct message *reply,
 	free(device);
 	/* When the machine is to be switched off, that is not over yet. */
 	if (rc || final != IMAGE_COMPLETE)
-		keyboard_on(keyboard);
+		keyboard_on(&keyboard);
 	return rc;
 }
 

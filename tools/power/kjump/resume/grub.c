@@ -162,13 +162,29 @@ static bool is_called(const char *line, const char *end, unsigned int number, co
 	return same;
 }
 
+/* As the kernel is told them: without GRUB's quotes, but for those around blanks. */
+static char *words_of(const char *line, const char *end)
+{
+	char *words = xasprintf("%s", ""), *word;
+
+	while ((word = next_word(&line, end))) {
+		const char *quote = strpbrk(word, " \t") ? "\"" : "";
+		char *more = xasprintf("%s%s%s%s%s", words, *words ? " " : "", quote, word, quote);
+
+		free(words);
+		free(word);
+		words = more;
+	}
+	return words;
+}
+
 static void take_command(struct boot_entry *entry, const char *command, const char *line,
 			 const char *end)
 {
 	if (!strcmp(command, "linux") || !strcmp(command, "linuxefi")) {
 		boot_entry_free(entry);
 		entry->kernel = next_word(&line, end);
-		entry->words = rest_of(line, end);
+		entry->words = words_of(line, end);
 	} else if (!strcmp(command, "initrd") || !strcmp(command, "initrdefi")) {
 		free(entry->initrds);
 		entry->initrds = rest_of(line, end);

@@ -67,10 +67,10 @@ static int check_initrds(const char *boot, const char *initrds, const char *name
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s, has no kjump in its initramfs, %s, and would not resume this system: have it made again (update-initramfs -u -k all), or --any-boot",
 			  name, file);
-	/* Each knows images of its own version. */
-	else if (found && !any && fs.other_kjump)
+	/* Each knows images of one version. */
+	else if (found && !any && !fs.knows_image)
 		rc = fail(KJ_REFUSED,
-			  "the next boot, %s, has another kjump than this in its initramfs, %s, which might not know what this one saves: have it made again (update-initramfs -u -k all), or --any-boot",
+			  "the next boot, %s, has a kjump in its initramfs, %s, that does not know what this one saves: have it made again (update-initramfs -u -k all), or --any-boot",
 			  name, file);
 	free(file);
 	free(names);
@@ -160,7 +160,7 @@ static bool is_other_volume(const char *from, const char *device)
  */
 static bool ignores_changes(const char *words)
 {
-	char *ignored = command_line_value(words, "kjump.ignore=");
+	char *ignored = command_line_values(words, "kjump.ignore=");
 	bool it_does = ignored && (strstr(ignored, "changed") || strstr(ignored, "mounts"));
 
 	free(ignored);
@@ -211,8 +211,8 @@ static int check_limits(const char *words, const char *own, const char *name, co
 
 	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(limits); i++) {
 		bool valued = strchr(limits[i], '=');
-		char *next = valued ? command_line_value(words, limits[i]) : NULL;
-		char *now = valued ? command_line_value(own, limits[i]) : NULL;
+		char *next = valued ? command_line_values(words, limits[i]) : NULL;
+		char *now = valued ? command_line_values(own, limits[i]) : NULL;
 
 		if (command_line_has(words, limits[i]) &&
 		    (!command_line_has(own, limits[i]) || (next && now && strcmp(next, now))))
@@ -312,8 +312,12 @@ static int check_alike(const char *boot, const char *own, const char *device, co
 			  "what the next boot starts is not known from %s; this one had no kjump.restore=%s, and would not resume this system: add that there and reboot once, or --any-boot",
 			  unread, device);
 	}
-	if (!rc && initrd)
+	if (!rc && initrd && resumes) {
+		/* It may be left over: that of this boot has looked for an image. */
+		next_boot_as_this(boot, next);
+	} else if (!rc && initrd) {
 		rc = check_initrds(boot, initrd, name, next);
+	}
 	if (!rc && !resumes) {
 		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
 		     device);
@@ -324,30 +328,36 @@ static int check_alike(const char *boot, const char *own, const char *device, co
 	return rc;
 }
 
-/* What the firmware was asked to do first (UEFI 3.3, 8.5.4). */
-static int check_firmware(const char *efivars)
+/* A global variable of UEFI: four bytes of attributes, and a number. */
+static bool efi_number(const char *efivars, const char *name, uint64_t *number)
 {
-	static const char guid[] = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-	/* EFI_OS_INDICATIONS_FILE_CAPSULE_DELIVERY_SUPPORTED, after the attributes. */
-	const uint8_t capsule = 4;
-	uint8_t indications[12] = { 0 };
-	char *path = xasprintf("%s/BootNext-%s", efivars, guid);
-	int fd, rc = KJ_OK;
+	char *path = xasprintf("%s/%s-8be4df61-93ca-11d2-aa0d-00e098032b8c", efivars, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t data[4 + sizeof(*number)] = { 0 };
+	bool there = fd >= 0 && read(fd, data, sizeof(data)) > 4;
 
-	if (!access(path, F_OK))
-		rc = fail(KJ_REFUSED,
-			  "the firmware is to start something else first (BootNext), after which it might not be as this system knows it: efibootmgr --delete-bootnext, or reboot once, or --any-boot");
-	free(path);
-	path = xasprintf("%s/OsIndications-%s", efivars, guid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (!rc && fd >= 0 && read(fd, indications, sizeof(indications)) > 4 &&
-	    (indications[4] & capsule))
-		rc = fail(KJ_REFUSED,
-			  "the next boot is to update the firmware, and would refuse what was saved: reboot once, or --any-boot");
+	memcpy(number, data + 4, sizeof(*number));
 	if (fd >= 0)
 		close(fd);
 	free(path);
-	return rc;
+	return there;
+}
+
+/* What the firmware was asked to do first (UEFI 3.3, 8.5.4). */
+static int check_firmware(const char *efivars)
+{
+	/* EFI_OS_INDICATIONS_FILE_CAPSULE_DELIVERY_SUPPORTED */
+	const uint64_t capsule = 4;
+	uint64_t next, current, indications;
+
+	if (efi_number(efivars, "BootNext", &next) &&
+	    !(efi_number(efivars, "BootCurrent", &current) && current == next))
+		return fail(KJ_REFUSED,
+			    "the firmware is to start something else first (BootNext), after which it might not be as this system knows it: efibootmgr --delete-bootnext, or reboot once, or --any-boot");
+	if (efi_number(efivars, "OsIndications", &indications) && (indications & capsule))
+		return fail(KJ_REFUSED,
+			    "the next boot is to update the firmware, and would refuse what was saved: reboot once, or --any-boot");
+	return KJ_OK;
 }
 
 /*

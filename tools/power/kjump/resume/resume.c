@@ -375,7 +375,7 @@ int restore_load(struct image *image)
 	rc = rc ? rc : load_call(&l, false);
 	/* A reboot in the meantime is none into it. */
 	if (!rc)
-		jump_hold(true);
+		rc = jump_hold(true);
 	return rc;
 }
 

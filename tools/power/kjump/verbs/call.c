@@ -185,8 +185,9 @@ static int call_program(struct conf *conf, struct program_call *call, bool flat,
 	rc = flat ? load_flat(program, address, flags) : load_elf(conf, program);
 	if (rc)
 		return rc;
-	jump_hold(true);
-	rc = tell_and_jump(call, flat, address);
+	rc = jump_hold(true);
+	if (!rc)
+		rc = tell_and_jump(call, flat, address);
 	kexec_unload();
 	if (!call->alone)
 		shared_resize(0);
