@@ -195,7 +195,7 @@ static char *location(const char *disk)
 			step = port_of_ata(dir, word);
 		} else if (at) {
 			step = named_target(dir, word);
-			named |= step != NULL;
+			named |= !!step;
 			if (!step)
 				step = usb_ports(word);
 			if (!step)
