@@ -109,7 +109,7 @@ def test_files_of_sysfs():
     code = re.findall(r"^JUMP_ATTRIBUTE(?:_RW)?\((\w+),", source("kernel/kexec_jump/sysfs.c"), re.M)
     # The two of shared.c are not made by that macro.
     shared = source("kernel/kexec_jump/shared.c")
-    code += re.findall(r"^static BIN_ATTR_RW\((\w+),", shared, re.M) + re.findall(r" = __ATTR_RW_MODE\((\w+),", shared)
+    code += re.findall(r"^static BIN_ATTR_(?:ADMIN_)?RW\((\w+),", shared, re.M) + re.findall(r" = __ATTR_RW_MODE\((\w+),", shared)
     assert sorted(abi) == sorted(code) == sorted(table(page("abi.rst"), "Documentation/ABI/testing"))
 
 
