@@ -21,8 +21,10 @@
 
 #define IMAGE_MAGIC	"KJUMPIMG"
 #define IMAGE_VERSION	2u
-/* In each program that knows it: what begins it is nowhere else in it. */
-#define IMAGE_MARK	"\1kjump knows images of version 2;"
+/* In each program that knows it; what it begins with is nowhere else in it. */
+#define IMAGE_TEXT(version)	#version
+#define IMAGE_MARK_OF(version)	"\1kjump knows images of version " IMAGE_TEXT(version) ";"
+#define IMAGE_MARK	IMAGE_MARK_OF(IMAGE_VERSION)
 #define IMAGE_ID_LEN	16
 #define IMAGE_SECTOR	512
 #define IMAGE_DATA	4096u		/* where the chunks begin */

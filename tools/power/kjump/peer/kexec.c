@@ -210,7 +210,8 @@ int jump(void)
 	if (jump_hold(false))
 		return KJ_FAILED;
 	error = reboot(LINUX_REBOOT_CMD_KEXEC) ? errno : 0;
-	jump_hold(not_stock_s);
+	if (jump_hold(not_stock_s))
+		fail_clear();
 	if (error)
 		return not_jumped(error);
 	last = jump_file("last");

@@ -91,6 +91,7 @@ int peer_load(struct conf *conf)
 	char *line, *argv[10];
 	struct mem_range window;
 	unsigned int i = 0, n;
+	bool any_before = jump_loaded();
 	int rc = plan(conf, &window, &line);
 
 	if (rc)
@@ -113,7 +114,7 @@ int peer_load(struct conf *conf)
 	step("loading %s with %s", conf->kernel, conf->initrd);
 	rc = run_kexec(conf->kernel, argv);
 	/* If it was ended, it may have loaded all of it. */
-	if (jump_loaded() && jump_hold(true) && !rc)
+	if ((!rc || (!any_before && jump_loaded())) && jump_hold(true) && !rc)
 		rc = KJ_FAILED;
 	/* kexec has read them; they would only be saved with all else. */
 	drop_cached(conf->kernel);
