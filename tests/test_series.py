@@ -42,8 +42,8 @@ def test_cover_letter():
     text = letter.read_text()
     assert "***" not in text and f"[PATCH 00/{len(mails)}]" in text
     for number, title in {13: "table of steps", 24: "several peers", 29: "use the new kexec jump", 30: "does not come back any more",
-                          31: "confine", 32: "panic", 33: "watchdog", 34: "SEV", 35: "KUnit", 36: "selftests",
-                          37: "Documentation", 38: "Documentation"}.items():
+                          31: "confine", 32: "panic", 33: "watchdog", 34: "watchdog", 35: "watchdog", 36: "SEV",
+                          37: "KUnit", 38: "selftests", 39: "Documentation", 40: "Documentation"}.items():
         assert re.search(rf"\((?:\d+, )?{number}(?:, \d+)?\)", text) and re.search(
             rf"^Subject: .*{title}", mails[number - 1].read_text().replace("\n ", " "), re.M), number
 
