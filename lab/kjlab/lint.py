@@ -34,13 +34,16 @@ def files(suffix, owned=True, touched=True):
 
 def wanted(src, variant):
     """The options of the lab's kernel, and what else the series touches."""
-    return kernel.wanted(src, variant, {"HYPERVISOR_GUEST": "y", "PARAVIRT": "y"})
+    more = ["HYPERVISOR_GUEST", "PARAVIRT"]
+    if variant == "x86_64":
+        more += ["AMD_IOMMU", "CRYPTO_HW", "CRYPTO_DEV_CCP", "CRYPTO_DEV_CCP_DD", "CRYPTO_DEV_SP_PSP"]
+    return kernel.wanted(src, variant, dict.fromkeys(more, "y"))
 
 
 def for_variant(sources, variant):
     """Sources of x86 that this variant compiles."""
-    # There are no memory hotplug and no kexec_file_load on i386.
-    others = ("_32.",) if variant == "x86_64" else ("_64.", "memory_hotplug.", "kexec_file.")
+    # There are no memory hotplug, no kexec_file_load and no SEV on i386.
+    others = ("_32.",) if variant == "x86_64" else ("_64.", "memory_hotplug.", "kexec_file.", "/ccp/")
     return [f for f in sources if not any(other in f for other in others)]
 
 
