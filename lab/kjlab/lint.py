@@ -32,11 +32,15 @@ def files(suffix, owned=True, touched=True):
                   if not suffix or f.endswith(suffix) and not f.startswith("tools/"))
 
 
+# What the lab's kernels do not have.
+SEV = ("AMD_IOMMU", "CRYPTO_HW", "CRYPTO_DEV_CCP", "CRYPTO_DEV_CCP_DD", "CRYPTO_DEV_SP_PSP")
+
+
 def wanted(src, variant):
     """The options of the lab's kernel, and what else the series touches."""
     more = ["HYPERVISOR_GUEST", "PARAVIRT"]
     if variant == "x86_64":
-        more += ["AMD_IOMMU", "CRYPTO_HW", "CRYPTO_DEV_CCP", "CRYPTO_DEV_CCP_DD", "CRYPTO_DEV_SP_PSP"]
+        more += SEV
     return kernel.wanted(src, variant, dict.fromkeys(more, "y"))
 
 
@@ -269,7 +273,7 @@ def debian_config():
 def without_feature(variant):
     """Compile what the series changes with the feature off: objects, and functions of ours they still call."""
     want = kernel.fragment_of("nojump")
-    more = {"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG", "KEXEC_FILE"),
+    more = {"x86_64": ("64BIT", "SMP", "MEMORY_HOTPLUG", "KEXEC_FILE", "PCI", "IOMMU_SUPPORT", "CRYPTO", *SEV),
             "i386": ("X86_32", "HIGHMEM4G", "X86_UP_APIC", "X86_UP_IOAPIC")}
     want |= dict.fromkeys(more[variant], "y")
     obj, log = BUILD / "nojump" / variant, BUILD / "nojump" / f"{variant}.log"
