@@ -103,8 +103,7 @@ int conf_read(struct conf *conf)
 	return rc;
 }
 
-/* The first that is there; patterns may have %s for the kernel's release. */
-static char *first_of(const char * const *patterns, unsigned int count)
+char *first_there(const char *folder, const char * const *patterns, unsigned int count)
 {
 	struct utsname u;
 
@@ -114,10 +113,10 @@ static char *first_of(const char * const *patterns, unsigned int count)
 		char *path;
 
 		if (release)
-			path = xasprintf("%.*s%s%s", (int)(release - patterns[i]), patterns[i],
-					 u.release, release + 2);
+			path = xasprintf("%s%.*s%s%s", folder, (int)(release - patterns[i]),
+					 patterns[i], u.release, release + 2);
 		else
-			path = xasprintf("%s", patterns[i]);
+			path = xasprintf("%s%s", folder, patterns[i]);
 		if (!access(path, R_OK))
 			return path;
 		free(path);
@@ -140,25 +139,23 @@ static char *find_kexec(void)
 			free(path);
 	}
 	free(dirs);
-	return found ? found : first_of(usual, ARRAY_SIZE(usual));
+	return found ? found : first_there("", usual, ARRAY_SIZE(usual));
 }
 
 int conf_complete(struct conf *conf)
 {
-	static const char * const kernels[] = { "/boot/bzImage", "/boot/vmlinuz-%s" };
+	static const char * const kernels[] = { "bzImage", "vmlinuz-%s" };
 	/* A distribution's own would set up the disks, which are not the peer's. */
-	static const char * const initrds[] = {
-		"/boot/rootfs.gz", "/boot/kjump-initrd.img-%s"
-	};
+	static const char * const initrds[] = { "rootfs.gz", "kjump-initrd.img-%s" };
 
 	if (!conf->kernel)
-		conf->kernel = first_of(kernels, ARRAY_SIZE(kernels));
+		conf->kernel = first_there("/boot/", kernels, ARRAY_SIZE(kernels));
 	if (!conf->kernel)
 		return fail(KJ_FAILED,
 			    "no kernel for the peer: name one (--kernel, or kernel= in %s)",
 			    CONF_FILE);
 	if (!conf->initrd)
-		conf->initrd = first_of(initrds, ARRAY_SIZE(initrds));
+		conf->initrd = first_there("/boot/", initrds, ARRAY_SIZE(initrds));
 	if (!conf->initrd)
 		return fail(KJ_FAILED,
 			    "no initramfs for the peer: name one that has kjump in it (--initrd, or initrd= in %s)",

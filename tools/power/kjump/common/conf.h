@@ -26,6 +26,11 @@ struct conf {
 int conf_read(struct conf *conf);
 /* As parse_size(), of a size that a window can have. */
 bool window_size(const char *text, uint64_t *size);
+/*
+ * The first file of @folder, which ends in a slash or is empty, that is there; patterns may
+ * have %s for the kernel's release. To be freed, NULL if there is none.
+ */
+char *first_there(const char *folder, const char * const *patterns, unsigned int count);
 /* Fill in kernel, initrd and kexec that are not given; KJ_FAILED if there is none. */
 int conf_complete(struct conf *conf);
 

@@ -113,42 +113,34 @@ static bool is_pci_address(const char *word)
 		!word[length];
 }
 
-/* Of "ata3", counted by each kernel for itself, the controller's own number for the port. */
-static char *port_of_ata(const char *dir, const char *word)
-{
-	char *path = xasprintf("%s/%s/ata_port/%s", dir, word, word);
-	char *number = word_of(path, "port_no"), *text = NULL;
-
-	if (number)
-		text = xasprintf("ata%s", number);
-	free(number);
-	free(path);
-	return text;
-}
-
 /*
- * Of what a transport of SCSI found, the name that is there whoever asks: Serial Attached
- * SCSI, Fibre Channel and iSCSI number their targets in the order they are found in.
+ * Of what is counted by each kernel for itself, in the order it finds things in, what is
+ * there whoever asks: of "ata3" the controller's own number for the port; of the targets of
+ * Serial Attached SCSI, Fibre Channel and iSCSI their names, then @named is set.
  */
-static char *named_target(const char *dir, const char *word)
+static char *lasting_name(const char *dir, const char *word, bool *named)
 {
 	static const struct {
-		const char *prefix, *class, *name, *bus;
-	} transports[] = {
-		{ "end_device-", "sas_device", "sas_address", "sas" },
-		{ "rport-", "fc_remote_ports", "port_name", "fc" },
-		{ "session", "iscsi_session", "targetname", "iscsi" },
+		const char *prefix, *class, *file, *as;
+		bool target;
+	} kinds[] = {
+		{ "ata", "ata_port", "port_no", "ata", false },
+		{ "end_device-", "sas_device", "sas_address", "sas-", true },
+		{ "rport-", "fc_remote_ports", "port_name", "fc-", true },
+		{ "session", "iscsi_session", "targetname", "iscsi-", true },
 	};
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(transports); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
 		char *path, *name, *text = NULL;
 
-		if (strncmp(word, transports[i].prefix, strlen(transports[i].prefix)))
+		if (strncmp(word, kinds[i].prefix, strlen(kinds[i].prefix)))
 			continue;
-		path = xasprintf("%s/%s/%s/%s", dir, word, transports[i].class, word);
-		name = word_of(path, transports[i].name);
-		if (name)
-			text = xasprintf("%s-%s", transports[i].bus, name);
+		path = xasprintf("%s/%s/%s/%s", dir, word, kinds[i].class, word);
+		name = word_of(path, kinds[i].file);
+		if (name) {
+			text = xasprintf("%s%s", kinds[i].as, name);
+			*named |= kinds[i].target;
+		}
 		free(name);
 		free(path);
 		return text;
@@ -191,11 +183,8 @@ static char *location(const char *disk)
 
 		if (is_pci_address(word)) {
 			step = xasprintf("%s", word);
-		} else if (at && !strncmp(word, "ata", 3)) {
-			step = port_of_ata(dir, word);
 		} else if (at) {
-			step = named_target(dir, word);
-			named |= !!step;
+			step = lasting_name(dir, word, &named);
 			if (!step)
 				step = usb_ports(word);
 			if (!step)

@@ -72,10 +72,10 @@ bool command_line_has(const char *line, const char *name)
 	return false;
 }
 
-/* Call @take for the value of each @name, without quotes. */
-static void each_value(const char *line, const char *name,
-		       void (*take)(char **values, const char *value), char **values)
+/* The values of @name, without quotes: the last, or all. */
+static char *values_of(const char *line, const char *name, bool all)
 {
+	char *values = NULL;
 	struct word w;
 
 	while (next_word(&line, &w) && !ends_parameters(&w)) {
@@ -89,36 +89,24 @@ static void each_value(const char *line, const char *name,
 		for (p++; p < end; p++)
 			if (*p != '"')
 				*to++ = *p;
-		take(values, value);
+		if (!all) {
+			free(values);
+			values = NULL;
+		}
+		add_listed(&values, ",", value);
 		free(value);
 	}
-}
-
-static void take_last(char **values, const char *value)
-{
-	free(*values);
-	*values = xasprintf("%s", value);
-}
-
-static void take_all(char **values, const char *value)
-{
-	add_listed(values, ",", value);
+	return values;
 }
 
 char *command_line_value(const char *line, const char *name)
 {
-	char *value = NULL;
-
-	each_value(line, name, take_last, &value);
-	return value;
+	return values_of(line, name, false);
 }
 
 char *command_line_values(const char *line, const char *name)
 {
-	char *values = NULL;
-
-	each_value(line, name, take_all, &values);
-	return values;
+	return values_of(line, name, true);
 }
 
 /* What is about this kernel's place, disks and way of booting, not about the machine. */

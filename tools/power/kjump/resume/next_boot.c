@@ -6,6 +6,7 @@
  * mounts the disks, and the saved system is lost.
  */
 #include "resume/next_boot.h"
+#include "common/conf.h"
 #include "common/kjump.h"
 #include "devices/dm.h"
 #include "devices/names.h"
@@ -18,12 +19,10 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,35 +76,23 @@ static int check_initrds(const char *boot, const char *initrds, const char *name
 	return rc;
 }
 
-/* The running kernel's, by what distributions call it, to be freed; NULL if it is not there. */
-static char *own_initrd(const char *boot)
+/* The running kernel's, by what distributions call it; one that is not there is not judged. */
+static int check_own_initrd(const char *boot, const char *name, struct next_boot *next)
 {
 	static const char * const names[] = { "initrd.img-%s", "initramfs-%s.img", "initrd-%s" };
-	struct utsname u;
+	char *folder = xasprintf("%s/", boot);
+	char *file = first_there(folder, names, ARRAY_SIZE(names));
+	int rc = file ? check_initrds(boot, basename(file), name, next) : KJ_OK;
 
-	uname(&u);
-	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
-		char name[sizeof(u.release) + 32], *path;
-		bool there;
-
-		snprintf(name, sizeof(name), names[i], u.release);
-		path = xasprintf("%s/%s", boot, name);
-		there = !access(path, F_OK);
-		free(path);
-		if (there)
-			return xasprintf("%s", name);
-	}
-	return NULL;
+	free(file);
+	free(folder);
+	return rc;
 }
 
 void next_boot_as_this(const char *boot, struct next_boot *next)
 {
-	char *initrd = own_initrd(boot);
-
-	if (initrd)
-		check_initrds(boot, initrd, "", next);
+	check_own_initrd(boot, "", next);
 	fail_clear();
-	free(initrd);
 }
 
 /* Whether the name @from is that of another device than @device; not if it is none here. */
@@ -167,13 +154,19 @@ static bool ignores_changes(const char *words)
 	return it_does;
 }
 
+static bool has_restore(const char *words)
+{
+	return command_line_has(words, "kjump.restore") ||
+	       command_line_has(words, "kjump.restore=");
+}
+
 /* Whether @words say that what is on @device is to be resumed; @cfg: where they are. */
 static int check_words(const char *words, const char *device, const char *name, const char *cfg)
 {
 	char *from = command_line_value(words, "kjump.restore=");
 	int rc = KJ_OK;
 
-	if (!from && !command_line_has(words, "kjump.restore"))
+	if (!has_restore(words))
 		rc = fail(KJ_REFUSED,
 			  "the next boot, %s by %s, does not have kjump.restore=%s and would not resume this system: kjump setup %s, or --any-boot",
 			  name, cfg, device, device);
@@ -289,18 +282,12 @@ static char *other_loader(const char *boot, const char *efivars)
 	return NULL;
 }
 
-static bool has_restore(const char *words)
-{
-	return command_line_has(words, "kjump.restore") ||
-	       command_line_has(words, "kjump.restore=");
-}
-
 /* Most boots are like this one. @unread: what would say more, NULL if nothing would. */
 static int check_alike(const char *boot, const char *own, const char *device, const char *unread,
 		       struct next_boot *next)
 {
 	static const char name[] = "if it is like this one";
-	char *from = command_line_value(own, "kjump.restore="), *initrd = own_initrd(boot);
+	char *from = command_line_value(own, "kjump.restore=");
 	/* Somebody wanted this boot to be a fresh one. */
 	bool resumes = has_restore(own) && !(from && !strcmp(from, "no"));
 	int rc = check_root(own, "the next boot, if it is like this one,");
@@ -312,18 +299,16 @@ static int check_alike(const char *boot, const char *own, const char *device, co
 			  "what the next boot starts is not known from %s; this one had no kjump.restore=%s, and would not resume this system: add that there and reboot once, or --any-boot",
 			  unread, device);
 	}
-	if (!rc && initrd && resumes) {
-		/* It may be left over: that of this boot has looked for an image. */
+	/* It may be left over: that of a boot that resumes has looked for an image. */
+	if (!rc && resumes)
 		next_boot_as_this(boot, next);
-	} else if (!rc && initrd) {
-		rc = check_initrds(boot, initrd, name, next);
-	}
+	else if (!rc)
+		rc = check_own_initrd(boot, name, next);
 	if (!rc && !resumes) {
 		step("the next boot must have kjump.restore=%s on its command line, unlike this,",
 		     device);
 		step("else nothing is resumed, and what is in memory now is lost");
 	}
-	free(initrd);
 	free(from);
 	return rc;
 }
